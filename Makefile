@@ -1,0 +1,29 @@
+# Two commands for a fresh machine: `make demo` and `make test`. Each installs what it lacks.
+.PHONY: demo test check bench build setup
+
+# Build tools, a PKCS#11 token in software, and gcore for the demo's core dumps.
+setup:
+	@scripts/setup
+
+# The main job on real processes: three nodes, three tokens, kill -9, a leak scan. The feature lets the client tell the
+# data key and fragments that the scan looks for; no release build has it.
+demo: setup
+	cargo build -p symbolon-cli -p symbolon-node --bins --features symbolon-cli/evidence
+	target/debug/symbolon demo
+
+build: setup
+	cargo build -p symbolon-cli -p symbolon-node --bins
+
+test: build
+	cargo test --workspace
+
+# Everything that needs no RocksDB: quick, while working.
+NO_ROCKSDB = --workspace --exclude symbolon-store --exclude symbolon-node --exclude symbolon-sim --exclude symbolon-benches
+check:
+	cargo fmt --all --check
+	cargo clippy $(NO_ROCKSDB) --all-targets -- -D warnings
+	cargo test $(NO_ROCKSDB) --lib
+
+bench: setup
+	cargo build --release -p symbolon-cli -p symbolon-node -p symbolon-benches --bins
+	target/release/symbolon-bench
