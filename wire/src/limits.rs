@@ -1,0 +1,58 @@
+//! Every bound on what comes from outside, each with its reason. `const` assertions tie those that depend on each other.
+
+use crate::path;
+use symbolon_crypto::limits::CIPHERTEXT_BYTES_MAX;
+
+/// Largest command: a policy set, or a one-shot write to seven nodes with a ciphertext and seven X-Wing ciphertexts.
+/// Consensus takes payloads of this size (asserted in `node`).
+pub const COMMAND_BYTES_MAX: usize = 352 * 1024;
+/// Largest request frame from a client: a command and its signatures.
+pub const REQUEST_BYTES_MAX: usize = COMMAND_BYTES_MAX + 4 * 1024;
+/// Largest response frame to a client.
+pub const RESPONSE_BYTES_MAX: usize = 2 * 1024 * 1024;
+/// Largest frame between nodes: an append of several commands, or one chunk of a snapshot.
+pub const PEER_FRAME_BYTES_MAX: usize = 8 * 1024 * 1024;
+/// Largest first message of a node (roster chain and boot statement).
+pub const HELLO_BYTES_MAX: usize = 256 * 1024;
+/// Largest roster body.
+pub const ROSTER_BYTES_MAX: usize = 64 * 1024;
+/// Signatures on one command: more operators than any roster needs.
+pub const SIGNATURES_MAX: usize = 32;
+/// Operators in one roster.
+pub const OPERATORS_MAX: usize = 32;
+/// Keys that one principal may have registered at once.
+pub const KEYS_PER_PRINCIPAL_MAX: usize = 4;
+/// Groups that one principal may be in.
+pub const GROUPS_MAX: usize = 32;
+/// Free text (owner, purpose), bytes.
+pub const TEXT_BYTES_MAX: usize = 256;
+/// Text of all policies together, bytes.
+pub const POLICY_BYTES_MAX: usize = 256 * 1024;
+/// Policy source files in one set.
+pub const POLICY_SOURCES_MAX: usize = 256;
+/// Versions that one delete may name.
+pub const DELETE_VERSIONS_MAX: usize = 1024;
+/// Versions of one secret that are kept; the oldest goes when one more is written.
+pub const VERSIONS_MAX: u64 = 1024;
+/// Entries of one page of a listing.
+pub const LIST_MAX: u32 = 1000;
+/// Audit leaves of one page.
+pub const AUDIT_PAGE_MAX: u32 = 1000;
+/// Fragments that one `FragmentOk` may confirm.
+pub const FRAGMENT_OK_MAX: usize = 4096;
+/// Dealings that one sealing session may carry (custody.md, "Sealing session").
+pub const SESSION_DEALINGS_MAX: u64 = 4096;
+/// How long a sealing session may be used, milliseconds of log time.
+pub const SESSION_MS_MAX: u64 = 60 * 60 * 1000;
+/// A command's expiry may be at most this far ahead of log time, milliseconds.
+pub const EXPIRY_AHEAD_MS_MAX: u64 = 10 * 60 * 1000;
+/// The same for kinds that need several signatures.
+pub const EXPIRY_AHEAD_SEVERAL_MS_MAX: u64 = 7 * 24 * 60 * 60 * 1000;
+/// Live idempotency records of one principal; past it that principal alone is refused. 10,000 writes in 10 minutes is
+/// 16 writes a second for each; heavy writers register several principals or shorten expiries.
+pub const IDEMPOTENCY_PER_PRINCIPAL_MAX: u64 = 2_000_000;
+
+const _: () = assert!(CIPHERTEXT_BYTES_MAX + 7 * (1120 + 80 + 64) + 8 * 1024 < COMMAND_BYTES_MAX);
+const _: () = assert!(POLICY_BYTES_MAX + 64 * 1024 < COMMAND_BYTES_MAX);
+const _: () = assert!(REQUEST_BYTES_MAX < PEER_FRAME_BYTES_MAX);
+const _: () = assert!(path::PATH_BYTES_MAX < TEXT_BYTES_MAX * 4);
