@@ -1,0 +1,94 @@
+//! Log time: agreed from the nodes' signed clock readings (custody.md, "Log time"). Never goes back.
+
+use crate::keys;
+use crate::records::{Clock as ClockRecord, Reading};
+use crate::view::{Fault, Records, View, load, store};
+use symbolon_wire::roster::Roster;
+
+/// The median may be this far ahead and still be followed at once, ms.
+const STEP_MS_MAX: u64 = 60_000;
+/// When the cluster was down longer, t readings must lie this close together, ms.
+const AGREEMENT_MS: u64 = 10_000;
+
+/// Log time and the readings that it comes from.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Clock {
+    record: ClockRecord,
+}
+
+impl Clock {
+    /// At genesis: the roster's creation time, and that reading for every node.
+    pub(crate) fn genesis(roster: &Roster) -> Self {
+        let readings = roster
+            .nodes
+            .iter()
+            .map(|node| Reading {
+                node: node.index.into(),
+                boot_counter: 0,
+                time_ms: roster.created_ms,
+            })
+            .collect();
+        Self {
+            record: ClockRecord {
+                log_time_ms: roster.created_ms,
+                readings,
+            },
+        }
+    }
+
+    /// As state holds it.
+    pub fn read(view: &(impl View + ?Sized)) -> Result<Self, Fault> {
+        let record = load(view, &keys::clock())?.ok_or(Fault::Broken {
+            rule: "state has a clock",
+        })?;
+        Ok(Self { record })
+    }
+
+    pub(crate) fn write(&self, records: &mut (impl Records + ?Sized)) {
+        store(records, keys::clock(), &self.record);
+    }
+
+    /// Log time, ms since 1970.
+    pub fn log_time_ms(&self) -> u64 {
+        self.record.log_time_ms
+    }
+
+    /// Takes one reading; only a later one than that node's last counts.
+    pub(crate) fn take(&mut self, node: u16, boot_counter: u64, time_ms: u64) {
+        let found = self
+            .record
+            .readings
+            .iter_mut()
+            .find(|reading| reading.node == u32::from(node));
+        if let Some(reading) = found
+            && time_ms > reading.time_ms
+        {
+            reading.time_ms = time_ms;
+            reading.boot_counter = boot_counter;
+        }
+    }
+
+    /// Moves log time as far as the readings allow.
+    pub(crate) fn advance(&mut self, threshold: usize) {
+        let mut times: Vec<u64> = self.record.readings.iter().map(|reading| reading.time_ms).collect();
+        times.sort_unstable();
+        let now = self.record.log_time_ms;
+        let Some(&median) = times.get(times.len().saturating_sub(1) / 2) else {
+            return;
+        };
+        if median <= now.saturating_add(STEP_MS_MAX) {
+            self.record.log_time_ms = now.max(median);
+            return;
+        }
+        // Far ahead: t readings must agree; the lowest such group that lies ahead is taken.
+        let agreed = times
+            .windows(threshold)
+            .find_map(|group| match (group.first(), group.last()) {
+                (Some(&low), Some(&high)) if low > now && high - low <= AGREEMENT_MS => Some(low),
+                _ => None,
+            });
+        if let Some(time) = agreed {
+            self.record.log_time_ms = time;
+        }
+    }
+}

@@ -1,0 +1,329 @@
+//! Signed commands: who signed, whether they may, whether it is new; then the command itself.
+//!
+//! Order of checks: form, cluster, expiry, author and signatures, idempotency, the command's own. Only commands with
+//! valid signatures reach the idempotency table, so that nobody can fill another's.
+
+use crate::access::Subject;
+use crate::identity;
+use crate::keys;
+use crate::machine::{Effect, Machine};
+use crate::policies;
+use crate::records::{Done, PrincipalUse};
+use crate::secrets;
+use crate::view::{Fault, Records, load, store};
+use bytes::Bytes;
+use prost::Message;
+use symbolon_crypto::Hash;
+use symbolon_wire::Code;
+use symbolon_wire::command::{ParsedCommand, signing_bytes};
+use symbolon_wire::limits::{EXPIRY_AHEAD_MS_MAX, EXPIRY_AHEAD_SEVERAL_MS_MAX, IDEMPOTENCY_PER_PRINCIPAL_MAX};
+use symbolon_wire::v1::{self, command_body::Payload};
+
+/// Why a command had no effect; becomes its recorded outcome.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Refusal {
+    code: Code,
+    message: String,
+    because: Vec<String>,
+    next: String,
+}
+
+impl Refusal {
+    pub(crate) fn new(code: Code, message: impl Into<String>) -> Self {
+        Self {
+            code,
+            message: message.into(),
+            because: Vec::new(),
+            next: String::new(),
+        }
+    }
+
+    pub(crate) fn because(mut self, lines: Vec<String>) -> Self {
+        self.because = lines;
+        self
+    }
+
+    pub(crate) fn next(mut self, next: impl Into<String>) -> Self {
+        self.next = next.into();
+        self
+    }
+
+    fn outcome(self) -> v1::Outcome {
+        v1::Outcome {
+            code: self.code as u32,
+            message: self.message,
+            because: self.because,
+            next: self.next,
+            ..v1::Outcome::default()
+        }
+    }
+}
+
+/// What a command that succeeded did.
+#[derive(Debug, Default)]
+pub(crate) struct Success {
+    pub(crate) version: u64,
+    pub(crate) record_hash: Bytes,
+    pub(crate) effects: Vec<Effect>,
+}
+
+/// Where in the log a command stands.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Place<'a> {
+    pub(crate) index: u64,
+    pub(crate) chain: &'a Hash,
+    pub(crate) now_ms: u64,
+}
+
+/// Who signed, after all signatures were checked.
+enum Signers {
+    One(Subject),
+    /// Operators of the roster, no one twice.
+    Operators(Subject),
+}
+
+impl Signers {
+    fn author(&self) -> &Subject {
+        match self {
+            Self::One(subject) | Self::Operators(subject) => subject,
+        }
+    }
+}
+
+impl Machine {
+    /// Applies one signed command.
+    pub(crate) fn command(
+        &mut self,
+        records: &mut dyn Records,
+        place: Place<'_>,
+        payload: Bytes,
+    ) -> Result<(v1::Outcome, Vec<Effect>), Fault> {
+        let command = match ParsedCommand::parse(payload) {
+            Ok(command) => command,
+            Err(error) => return Ok((Refusal::new(Code::Malformed, error.to_string()).outcome(), Vec::new())),
+        };
+        let signers = match self.check_signers(records, place, &command)? {
+            Ok(signers) => signers,
+            Err(refusal) => return Ok((refusal.outcome(), Vec::new())),
+        };
+        let body_hash = command.body_hash();
+        let done_key = keys::done(command.principal, &command.nonce);
+        if let Some(done) = load::<Done>(records, &done_key)? {
+            return Ok((repeated(&done, &body_hash)?, Vec::new()));
+        }
+        let mut uses: PrincipalUse = load(records, &keys::principal_use(command.principal))?.unwrap_or_default();
+        if uses.live_commands >= IDEMPOTENCY_PER_PRINCIPAL_MAX {
+            let refusal = Refusal::new(
+                Code::TooManyCommands,
+                format!("{} commands of this principal are still live", uses.live_commands),
+            );
+            return Ok((
+                refusal
+                    .next("wait until they expire, or use shorter expiries")
+                    .outcome(),
+                Vec::new(),
+            ));
+        }
+        let (outcome, effects) = match self.dispatch(records, place, &command, signers.author(), &body_hash)? {
+            Ok(done) => {
+                let outcome = v1::Outcome {
+                    version: done.version,
+                    record_hash: done.record_hash,
+                    ..v1::Outcome::default()
+                };
+                (outcome, done.effects)
+            }
+            Err(refusal) => (refusal.outcome(), Vec::new()),
+        };
+        let done = Done {
+            body_hash: Bytes::copy_from_slice(&body_hash),
+            outcome: outcome.encode_to_vec().into(),
+            index: place.index,
+        };
+        store(records, done_key.clone(), &done);
+        records.put(keys::due(command.expires_ms, &done_key), Bytes::new());
+        uses.live_commands += 1;
+        store(records, keys::principal_use(command.principal), &uses);
+        Ok((outcome, effects))
+    }
+
+    fn check_signers(
+        &self,
+        records: &mut dyn Records,
+        place: Place<'_>,
+        command: &ParsedCommand,
+    ) -> Result<Result<Signers, Refusal>, Fault> {
+        if command.cluster != self.roster.cluster {
+            return Ok(Err(Refusal::new(
+                Code::WrongCluster,
+                format!(
+                    "the command is for cluster {}, this is {}",
+                    command.cluster, self.roster.cluster
+                ),
+            )));
+        }
+        let needed = signatures_needed(&command.payload, &self.roster);
+        let ahead = if needed > 1 {
+            EXPIRY_AHEAD_SEVERAL_MS_MAX
+        } else {
+            EXPIRY_AHEAD_MS_MAX
+        };
+        if command.expires_ms <= place.now_ms || command.expires_ms > place.now_ms.saturating_add(ahead) {
+            let refusal = Refusal::new(
+                Code::Expired,
+                format!(
+                    "the command expires at {} ms; log time is {} ms, and at most {ahead} ms ahead are allowed",
+                    command.expires_ms, place.now_ms
+                ),
+            );
+            return Ok(Err(
+                refusal.next("check this machine's clock, then send the command anew")
+            ));
+        }
+        if needed > 0 {
+            self.operators(records, place, command, needed)
+        } else {
+            self.author(records, place, command)
+        }
+    }
+
+    /// One signature, by a key of the principal that the body names.
+    fn author(
+        &self,
+        records: &mut dyn Records,
+        place: Place<'_>,
+        command: &ParsedCommand,
+    ) -> Result<Result<Signers, Refusal>, Fault> {
+        let bad = |what: &str| Ok(Err(Refusal::new(Code::BadSignature, what)));
+        let [signature] = command.signatures.as_slice() else {
+            return bad("this kind of command carries one signature");
+        };
+        let Some((subject, key)) = identity::signer(records, &signature.key, place.now_ms)? else {
+            return Ok(Err(Refusal::new(
+                Code::UnknownKey,
+                "the signing key belongs to no live principal",
+            )));
+        };
+        if subject.id != command.principal {
+            return bad("the signing key belongs to another principal");
+        }
+        if self
+            .provider
+            .p256(&key, &signing_bytes(&command.body_bytes), &signature.signature)
+            .is_err()
+        {
+            return bad("the signature is wrong");
+        }
+        Ok(Ok(Signers::One(subject)))
+    }
+
+    /// As many different operators of the roster as its rule asks for; every signature present must be right.
+    fn operators(
+        &self,
+        records: &mut dyn Records,
+        place: Place<'_>,
+        command: &ParsedCommand,
+        needed: u32,
+    ) -> Result<Result<Signers, Refusal>, Fault> {
+        let bad = |what: &str| Ok(Err(Refusal::new(Code::BadSignature, what)));
+        let signed = signing_bytes(&command.body_bytes);
+        let mut author = None;
+        let mut count = 0;
+        for signature in &command.signatures {
+            let operator = self
+                .roster
+                .operators
+                .iter()
+                .find(|op| op.key.fingerprint() == signature.key);
+            let Some(operator) = operator else {
+                return bad("a signature is by a key that is no operator's");
+            };
+            if self
+                .provider
+                .p256(&operator.key, &signed, &signature.signature)
+                .is_err()
+            {
+                return bad(&format!("the signature of {} is wrong", operator.name));
+            }
+            if operator.id == command.principal {
+                author = crate::query::principal(records, operator.id, place.now_ms)?;
+            }
+            count += 1;
+        }
+        if count < needed {
+            return Ok(Err(Refusal::new(
+                Code::TooFewSignatures,
+                format!("{count} of {needed} operators have signed"),
+            )
+            .next("collect the missing operators' signatures over the same bytes")));
+        }
+        match author {
+            Some(author) => Ok(Ok(Signers::Operators(author))),
+            None => bad("the operator that the command names has not signed it"),
+        }
+    }
+
+    fn dispatch(
+        &mut self,
+        records: &mut dyn Records,
+        place: Place<'_>,
+        command: &ParsedCommand,
+        author: &Subject,
+        body_hash: &Hash,
+    ) -> Result<Result<Success, Refusal>, Fault> {
+        Ok(match &command.payload {
+            Payload::Put(put) => secrets::put(self, records, place, command, author, put)?,
+            Payload::Delete(delete) => secrets::delete(self, records, place, author, delete)?,
+            Payload::Session(open) => {
+                let opened = crate::dealings::open_session(&self.roster, records, place, author, open)?;
+                opened.map(|_| Success::default())
+            }
+            Payload::Policies(set) => match policies::set(records, set, body_hash)? {
+                Ok((version, policies)) => {
+                    self.policies = policies;
+                    self.policy_version = version;
+                    Ok(Success {
+                        version,
+                        effects: vec![Effect::Policies],
+                        ..Success::default()
+                    })
+                }
+                Err(refusal) => Err(refusal),
+            },
+            Payload::Register(register) => {
+                identity::register(records, &self.roster, register, place.now_ms)?.map(|()| principals_changed())
+            }
+            Payload::Remove(remove) => identity::remove(records, remove)?.map(|()| principals_changed()),
+            Payload::Rekey(rekey) => identity::rekey(records, rekey)?.map(|()| principals_changed()),
+        })
+    }
+}
+
+fn principals_changed() -> Success {
+    Success {
+        effects: vec![Effect::Principals],
+        ..Success::default()
+    }
+}
+
+/// The same command again: the recorded outcome. Other bytes under the same nonce: refused, and nothing changes.
+fn repeated(done: &Done, body_hash: &Hash) -> Result<v1::Outcome, Fault> {
+    if done.body_hash != body_hash.as_slice() {
+        return Ok(Refusal::new(Code::NonceReused, "this nonce was used for another command").outcome());
+    }
+    let outcome = v1::Outcome::decode(done.outcome.clone()).map_err(|_| Fault::Corrupt { kind: keys::DONE })?;
+    Ok(v1::Outcome {
+        index: done.index,
+        repeated: true,
+        ..outcome
+    })
+}
+
+/// How many operators must sign; zero: the author alone, by policy.
+fn signatures_needed(payload: &Payload, roster: &symbolon_wire::roster::Roster) -> u32 {
+    match payload {
+        Payload::Policies(_) => roster.policy_signatures,
+        Payload::Register(_) | Payload::Remove(_) | Payload::Rekey(_) => roster.identity_signatures,
+        Payload::Put(_) | Payload::Delete(_) | Payload::Session(_) => 0,
+    }
+}

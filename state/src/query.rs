@@ -1,0 +1,227 @@
+//! What a node looks up to answer: pure over a view, shared by apply and by the release path.
+
+use crate::access::Subject;
+use crate::keys;
+use crate::records::{
+    Boot, KeyOwner, Level, PendingDealing, PolicyRecord, PrincipalRecord, SecretRecord, VersionRecord, VersionState,
+};
+use crate::view::{Fault, View, decode, load};
+use prost::Message;
+use symbolon_crypto::Hash;
+use symbolon_wire::ids::{PrincipalId, PrincipalKind, SecretId, TenantId};
+use symbolon_wire::path::Path;
+use symbolon_wire::v1;
+
+/// The live principal that `client_key` belongs to at log time `now_ms`.
+pub fn principal_by_key(view: &(impl View + ?Sized), client_key: &Hash, now_ms: u64) -> Result<Option<Subject>, Fault> {
+    let Some(owner) = load::<KeyOwner>(view, &keys::registered_key(client_key))? else {
+        return Ok(None);
+    };
+    if owner.retired {
+        return Ok(None);
+    }
+    let id = PrincipalId::parse(&owner.principal).map_err(|_| Fault::Broken {
+        rule: "a key belongs to a principal",
+    })?;
+    principal(view, id, now_ms)
+}
+
+/// The principal with this id, if it is live at log time `now_ms`.
+pub fn principal(view: &(impl View + ?Sized), id: PrincipalId, now_ms: u64) -> Result<Option<Subject>, Fault> {
+    let Some(record) = load::<PrincipalRecord>(view, &keys::principal(id))? else {
+        return Ok(None);
+    };
+    let expired = record.expires_ms != 0 && record.expires_ms <= now_ms;
+    if record.removed || expired {
+        return Ok(None);
+    }
+    Subject::from_record(record).map(Some)
+}
+
+/// All principals that were not removed, ascending by id.
+pub fn principals(view: &(impl View + ?Sized), limit: usize) -> Result<Vec<PrincipalRecord>, Fault> {
+    let found = view.scan(&[keys::PRINCIPAL], None, limit)?;
+    let decoded = found
+        .into_iter()
+        .map(|(key, value)| decode::<PrincipalRecord>(&key, value));
+    decoded
+        .filter(|record| !matches!(record, Ok(record) if record.removed))
+        .collect()
+}
+
+/// The secret at `path`.
+pub fn secret_at(
+    view: &(impl View + ?Sized),
+    tenant: TenantId,
+    path: &Path,
+) -> Result<Option<(SecretId, SecretRecord)>, Fault> {
+    let (folder, name) = path.split();
+    let parent = keys::folder(tenant, folder);
+    let Some(id) = view.name_get(keys::NAME_SECRET, &parent, name.as_bytes())? else {
+        return Ok(None);
+    };
+    let id = SecretId::parse(&id).map_err(|_| Fault::Broken {
+        rule: "a path stands for a secret id",
+    })?;
+    let record = secret(view, tenant, id)?.ok_or(Fault::Broken {
+        rule: "a named secret has a record",
+    })?;
+    Ok(Some((id, record)))
+}
+
+/// The secret with this id.
+pub fn secret(view: &(impl View + ?Sized), tenant: TenantId, id: SecretId) -> Result<Option<SecretRecord>, Fault> {
+    load(view, &keys::secret(tenant, id))
+}
+
+/// One version with what may change about it.
+pub fn version(
+    view: &(impl View + ?Sized),
+    id: SecretId,
+    number: u64,
+) -> Result<Option<(VersionRecord, VersionState)>, Fault> {
+    let Some(record) = load(view, &keys::version(id, number))? else {
+        return Ok(None);
+    };
+    let state = version_state(view, id, number)?.ok_or(Fault::Broken {
+        rule: "a version has its state",
+    })?;
+    Ok(Some((record, state)))
+}
+
+/// What changes about a version.
+pub fn version_state(view: &(impl View + ?Sized), id: SecretId, number: u64) -> Result<Option<VersionState>, Fault> {
+    load(view, &keys::version_state(id, number))
+}
+
+/// Whether a version may be shown at log time `now_ms`: neither deleted nor expired.
+pub fn visible(state: &VersionState, now_ms: u64) -> bool {
+    !state.deleted && (state.expires_ms == 0 || state.expires_ms > now_ms)
+}
+
+/// Bitmap, by position in the roster, of the holders that confirmed their fragment.
+pub fn confirmed(view: &(impl View + ?Sized), state: &VersionState, n: u16) -> Result<u64, Fault> {
+    let all = (1_u64 << n) - 1;
+    Ok(load::<PendingDealing>(view, &keys::pending(state.log_index))?.map_or(all, |pending| pending.confirmed))
+}
+
+/// A dealing that a holder has not confirmed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Unconfirmed {
+    /// Its log index.
+    pub index: u64,
+    /// Its secret.
+    pub secret: SecretId,
+    /// Its version.
+    pub version: u64,
+}
+
+/// One page of dealings that `position` has not confirmed, after log index `after`, and where the next page starts.
+pub fn unconfirmed(
+    view: &(impl View + ?Sized),
+    position: usize,
+    after: Option<u64>,
+    limit: usize,
+) -> Result<(Vec<Unconfirmed>, Option<u64>), Fault> {
+    let after = after.map(keys::pending);
+    let mut open = Vec::new();
+    let page = view.scan(&keys::pendings(), after.as_deref(), limit)?;
+    let full = page.len() == limit;
+    let mut last = None;
+    for (key, value) in page {
+        let pending: PendingDealing = decode(&key, value)?;
+        let broken = Fault::Broken {
+            rule: "a pending dealing has an index and a secret",
+        };
+        let (_, index) = key.split_last_chunk::<8>().ok_or(broken.clone())?;
+        let index = u64::from_be_bytes(*index);
+        last = Some(index);
+        if pending.confirmed & (1 << position) == 0 {
+            let secret = SecretId::parse(&pending.secret).map_err(|_| broken)?;
+            open.push(Unconfirmed {
+                index,
+                secret,
+                version: pending.version,
+            });
+        }
+    }
+    Ok((open, last.filter(|_| full)))
+}
+
+/// One child of a folder.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Child {
+    /// Its name, without the folder.
+    pub name: String,
+    /// A folder, not a secret.
+    pub folder: bool,
+}
+
+/// The children of a folder (`""`: the tenant's root), ascending by name, secrets before folders of the same name, with
+/// names strictly after `after`; at most `limit` of each.
+pub fn children(
+    view: &(impl View + ?Sized),
+    tenant: TenantId,
+    folder: &str,
+    after: &str,
+    limit: usize,
+) -> Result<Vec<Child>, Fault> {
+    let parent = keys::folder(tenant, folder);
+    let after = (!after.is_empty()).then_some(after.as_bytes());
+    let mut children = Vec::new();
+    for (kind, folder) in [(keys::NAME_SECRET, false), (keys::NAME_FOLDER, true)] {
+        for (name, _) in view.names(kind, &parent, after, limit)? {
+            let name = String::from_utf8(name).map_err(|_| Fault::Broken { rule: "names are text" })?;
+            children.push(Child { name, folder });
+        }
+    }
+    children.sort_unstable();
+    Ok(children)
+}
+
+/// Versions of a secret, ascending.
+pub fn versions(view: &(impl View + ?Sized), id: SecretId, limit: usize) -> Result<Vec<(u64, VersionState)>, Fault> {
+    let found = view.scan(&keys::version_states(id), None, limit)?;
+    found
+        .into_iter()
+        .map(|(key, value)| {
+            let (_, number) = key.split_last_chunk::<8>().ok_or(Fault::Broken {
+                rule: "a version has a number",
+            })?;
+            Ok((u64::from_be_bytes(*number), decode(&key, value)?))
+        })
+        .collect()
+}
+
+/// The policy set in force: version 0 is the empty one.
+pub fn policies(view: &(impl View + ?Sized)) -> Result<PolicyRecord, Fault> {
+    Ok(load(view, &keys::policy_head())?.unwrap_or_default())
+}
+
+/// The feature level in force.
+pub fn feature_level(view: &(impl View + ?Sized)) -> Result<u32, Fault> {
+    Ok(load::<Level>(view, &keys::level())?.map_or(1, |level| level.level))
+}
+
+/// All boot statements of a node, oldest first.
+pub fn boots(view: &(impl View + ?Sized), node: u16) -> Result<Vec<(v1::BootKeys, u64)>, Fault> {
+    let found = view.scan(&keys::boots(node), None, usize::MAX)?;
+    found
+        .into_iter()
+        .map(|(key, value)| {
+            let boot: Boot = decode(&key, value)?;
+            let statement = v1::BootKeys::decode(boot.statement);
+            statement
+                .map(|s| (s, boot.log_index))
+                .map_err(|_| Fault::Corrupt { kind: keys::BOOT })
+        })
+        .collect()
+}
+
+/// Whether `kind` may be registered by command; operators and nodes stand in the roster.
+pub fn registrable(kind: PrincipalKind) -> bool {
+    matches!(
+        kind,
+        PrincipalKind::Agent | PrincipalKind::Workload | PrincipalKind::Gateway
+    )
+}

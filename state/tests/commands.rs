@@ -1,0 +1,400 @@
+//! Who may command: signatures, principals, expiry, idempotency, policies and clocks.
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::expect_used)]
+
+use bytes::Bytes;
+use prost::Message;
+use symbolon_state::entry::Kind;
+use symbolon_state::query;
+use symbolon_state::testing::{Author, BIRTH_MS, World, sign};
+use symbolon_wire::Code;
+use symbolon_wire::command::encode_body;
+use symbolon_wire::ids::{ClusterId, PrincipalKind};
+use symbolon_wire::v1::{self, command_body::Payload};
+
+const ALL: &str = r#"permit(principal, action, resource);"#;
+
+fn session(world: &mut World, author: &mut Author) -> Payload {
+    Payload::Session(world.open_session(author))
+}
+
+fn world() -> (World, Author) {
+    let mut world = World::new(7, 3, 2);
+    assert_eq!(world.set_policies(ALL).code, 0);
+    let agent = world.agent("agent");
+    (world, agent)
+}
+
+#[test]
+fn a_command_for_another_cluster_is_refused() {
+    let (mut world, mut agent) = world();
+    let payload = session(&mut world, &mut agent);
+    let body = encode_body(ClusterId([9; 16]), agent.id, &[1; 32], world.now_ms + 1000, payload);
+    assert_eq!(world.submit(&sign(body, &[&agent])).code, Code::WrongCluster as u32);
+}
+
+#[test]
+fn a_command_by_a_stranger_is_refused() {
+    let (mut world, _) = world();
+    let mut stranger = world.stranger();
+    let payload = session(&mut world, &mut stranger);
+    let command = world.command(payload, &[&stranger]);
+    assert_eq!(world.submit(&command).code, Code::UnknownKey as u32);
+}
+
+#[test]
+fn a_signature_over_other_bytes_is_refused() {
+    let (mut world, mut agent) = world();
+    let payload = session(&mut world, &mut agent);
+    let mut command = world.command(payload, &[&agent]);
+    let mut signature = command.signatures[0].signature.to_vec();
+    signature[5] ^= 1;
+    command.signatures[0].signature = signature.into();
+    assert_eq!(world.submit(&command).code, Code::BadSignature as u32);
+}
+
+#[test]
+fn a_key_of_another_principal_does_not_sign_for_this_one() {
+    let (mut world, mut agent) = world();
+    let other = world.agent("other");
+    let payload = session(&mut world, &mut agent);
+    let body = encode_body(world.roster.cluster, agent.id, &[1; 32], world.now_ms + 1000, payload);
+    assert_eq!(world.submit(&sign(body, &[&other])).code, Code::BadSignature as u32);
+}
+
+#[test]
+fn expiry_is_judged_by_log_time_at_its_edges() {
+    let (mut world, mut agent) = world();
+    let now = world.log_time_ms();
+    let cases = [
+        (now, true),
+        (now + 1, false),
+        (now + 600_000, false),
+        (now + 600_001, true),
+    ];
+    for (number, (expires, refused)) in (1_u8..).zip(cases) {
+        let payload = session(&mut world, &mut agent);
+        let body = encode_body(world.roster.cluster, agent.id, &[number; 32], expires, payload);
+        let code = world.submit(&sign(body, &[&agent])).code;
+        assert_eq!(
+            code == Code::Expired as u32,
+            refused,
+            "expiry {expires} at {now}: {code}"
+        );
+    }
+}
+
+#[test]
+fn a_body_with_an_unknown_field_is_refused() {
+    let (mut world, mut agent) = world();
+    let payload = session(&mut world, &mut agent);
+    let body = encode_body(world.roster.cluster, agent.id, &[1; 32], world.now_ms + 1000, payload);
+    let mut longer = body.to_vec();
+    longer.extend_from_slice(&[0xf8, 0x07, 0x01]); // field 127, varint 1
+    assert_eq!(
+        world.submit(&sign(longer.into(), &[&agent])).code,
+        Code::Malformed as u32
+    );
+}
+
+#[test]
+fn bytes_that_are_no_command_are_a_recorded_no_op() {
+    let (mut world, _) = world();
+    let before = world.records.clone();
+    for junk in [&b""[..], &[0xff; 64], b"\x0a\xff\xff\xff\xff\x0f"] {
+        let applied = world.apply(Kind::Command.number(), Bytes::copy_from_slice(junk));
+        assert_eq!(applied.outcome.code, Code::Malformed as u32);
+    }
+    let applied = world.apply(999, Bytes::from_static(b"a kind of the future"));
+    assert_eq!(applied.effects, []);
+    assert_eq!(world.records, before);
+}
+
+#[test]
+fn policies_need_as_many_operators_as_the_roster_says() {
+    let (mut world, agent) = world();
+    let previous = world.machine.policy_version();
+    let set = || {
+        Payload::Policies(v1::SetPolicies {
+            previous,
+            sources: Vec::new(),
+        })
+    };
+    let operators = std::mem::take(&mut world.operators);
+    let one = world.command(set(), &[&operators[0]]);
+    assert_eq!(world.submit(&one).code, Code::TooFewSignatures as u32);
+    let by_agent = world.command(set(), &[&agent]);
+    assert_eq!(world.submit(&by_agent).code, Code::BadSignature as u32);
+    let both = world.command(set(), &[&operators[0], &operators[1]]);
+    assert_eq!(world.submit(&both).code, 0);
+}
+
+#[test]
+fn one_operator_does_not_count_twice() {
+    let (mut world, _) = world();
+    let previous = world.machine.policy_version();
+    let operators = std::mem::take(&mut world.operators);
+    let payload = Payload::Policies(v1::SetPolicies {
+        previous,
+        sources: Vec::new(),
+    });
+    let mut command = world.command(payload, &[&operators[0]]);
+    command.signatures.push(command.signatures[0].clone());
+    assert_eq!(world.submit(&command).code, Code::Malformed as u32);
+}
+
+#[test]
+fn policies_that_do_not_compile_are_refused_with_their_place() {
+    let (mut world, _) = world();
+    let outcome = world.set_policies("permit(principal, action, resource)\n  when { nonsense };");
+    assert_eq!(outcome.code, Code::BadPolicy as u32);
+    assert!(outcome.message.contains("test.cedar"), "{}", outcome.message);
+}
+
+#[test]
+fn a_policy_change_that_follows_another_version_is_a_conflict() {
+    let (mut world, _) = world();
+    let outcome = world.by_operators(Payload::Policies(v1::SetPolicies {
+        previous: 0,
+        sources: Vec::new(),
+    }));
+    assert_eq!(outcome.code, Code::Conflict as u32);
+}
+
+#[test]
+fn a_principal_without_owner_purpose_or_expiry_is_refused() {
+    let (mut world, _) = world();
+    let candidate = world.stranger();
+    let changes: [fn(&mut v1::RegisterPrincipal); 7] = [
+        |r| r.owner.clear(),
+        |r| r.purpose = "  ".to_owned(),
+        |r| r.expires_ms = 0,
+        |r| r.expires_ms = BIRTH_MS - 1,
+        |r| r.keys.clear(),
+        |r| r.name = "not-a-spiffe-id".to_owned(),
+        |r| r.kind = 77,
+    ];
+    for change in changes {
+        let mut registration = world.registration(&candidate, "candidate");
+        change(&mut registration);
+        assert_ne!(world.by_operators(Payload::Register(registration)).code, 0);
+    }
+    let good = world.registration(&candidate, "candidate");
+    assert_eq!(world.by_operators(Payload::Register(good)).code, 0);
+}
+
+#[test]
+fn nobody_registers_an_operator_a_node_or_the_operators_group() {
+    let (mut world, _) = world();
+    let candidate = world.stranger();
+    for kind in [PrincipalKind::Operator, PrincipalKind::Node] {
+        let mut registration = world.registration(&candidate, "candidate");
+        registration.kind = kind as u32;
+        assert_eq!(
+            world.by_operators(Payload::Register(registration)).code,
+            Code::Denied as u32
+        );
+    }
+    let mut registration = world.registration(&candidate, "candidate");
+    registration.groups = vec!["operators".to_owned()];
+    assert_eq!(
+        world.by_operators(Payload::Register(registration)).code,
+        Code::Denied as u32
+    );
+}
+
+#[test]
+fn a_removed_principal_its_name_and_its_key_never_come_back() {
+    let (mut world, mut agent) = world();
+    let remove = v1::RemovePrincipal {
+        id: Bytes::copy_from_slice(agent.id.bytes()),
+    };
+    assert_eq!(world.by_operators(Payload::Remove(remove)).code, 0);
+    let payload = session(&mut world, &mut agent);
+    let command = world.command(payload, &[&agent]);
+    assert_eq!(world.submit(&command).code, Code::UnknownKey as u32);
+    let again = world.registration(&agent, "agent-reborn");
+    assert_eq!(world.by_operators(Payload::Register(again)).code, Code::Exists as u32);
+    let other = world.stranger();
+    let mut same_name = world.registration(&other, "agent");
+    assert_eq!(
+        world.by_operators(Payload::Register(same_name.clone())).code,
+        Code::Exists as u32
+    );
+    same_name.name = "spiffe://test/new".to_owned();
+    same_name.keys = vec![Bytes::copy_from_slice(agent.key.verifying_key().spki())];
+    assert_eq!(
+        world.by_operators(Payload::Register(same_name)).code,
+        Code::Exists as u32
+    );
+}
+
+#[test]
+fn a_replaced_key_stops_working_and_the_new_one_works() {
+    let (mut world, agent) = world();
+    let mut fresh = world.stranger();
+    let rekey = v1::RekeyPrincipal {
+        id: Bytes::copy_from_slice(agent.id.bytes()),
+        keys: vec![Bytes::copy_from_slice(fresh.key.verifying_key().spki())],
+    };
+    assert_eq!(world.by_operators(Payload::Rekey(rekey)).code, 0);
+    let now = world.log_time_ms();
+    assert!(
+        query::principal_by_key(&world.records, &agent.fingerprint(), now)
+            .unwrap()
+            .is_none()
+    );
+    fresh.id = agent.id;
+    let payload = session(&mut world, &mut fresh);
+    let command = world.command(payload, &[&fresh]);
+    assert_eq!(world.submit(&command).code, 0);
+}
+
+#[test]
+fn an_expired_principal_is_nobody_from_its_last_millisecond_on() {
+    let (mut world, _) = world();
+    let candidate = world.stranger();
+    let mut registration = world.registration(&candidate, "short-lived");
+    registration.expires_ms = BIRTH_MS + 5_000;
+    assert_eq!(world.by_operators(Payload::Register(registration)).code, 0);
+    let live = |at| {
+        query::principal_by_key(&world.records, &candidate.fingerprint(), at)
+            .unwrap()
+            .is_some()
+    };
+    assert!(live(BIRTH_MS + 4_999) && !live(BIRTH_MS + 5_000) && !live(BIRTH_MS + 5_001));
+}
+
+#[test]
+fn idempotency_records_go_when_the_command_has_expired() {
+    let (mut world, mut agent) = world();
+    let payload = session(&mut world, &mut agent);
+    let command = world.command(payload, &[&agent]);
+    assert_eq!(world.submit(&command).code, 0);
+    assert!(world.has_kind(symbolon_state::keys::DONE));
+    world.tick_all(BIRTH_MS + 59_000);
+    assert!(world.has_kind(symbolon_state::keys::DONE), "too early");
+    world.tick_all(BIRTH_MS + 61_000);
+    assert!(!world.has_kind(symbolon_state::keys::DONE));
+    assert_eq!(
+        world.submit(&command).code,
+        Code::Expired as u32,
+        "and cannot be replayed after"
+    );
+}
+
+#[test]
+fn log_time_is_the_lower_median_and_never_goes_back() {
+    let (mut world, _) = world();
+    let tick = |world: &mut World, position: usize, at: u64| {
+        let ticks = vec![world.tick(position, at)];
+        world.apply(Kind::Ticks.number(), v1::Ticks { ticks }.encode_to_vec().into());
+    };
+    tick(&mut world, 0, BIRTH_MS + 50_000);
+    assert_eq!(world.log_time_ms(), BIRTH_MS, "one clock alone moves nothing");
+    tick(&mut world, 1, BIRTH_MS + 3_000);
+    assert_eq!(world.log_time_ms(), BIRTH_MS + 3_000);
+    tick(&mut world, 1, BIRTH_MS + 1_000);
+    assert_eq!(world.log_time_ms(), BIRTH_MS + 3_000);
+}
+
+#[test]
+fn after_a_long_outage_t_clocks_must_agree_before_log_time_jumps() {
+    let (mut world, _) = world();
+    let hour = 3_600_000;
+    let ticks = vec![world.tick(0, BIRTH_MS + hour), world.tick(1, BIRTH_MS + 5 * hour)];
+    world.apply(Kind::Ticks.number(), v1::Ticks { ticks }.encode_to_vec().into());
+    assert_eq!(world.log_time_ms(), BIRTH_MS, "they are four hours apart");
+    let ticks = vec![world.tick(2, BIRTH_MS + hour + 4_000)];
+    world.apply(Kind::Ticks.number(), v1::Ticks { ticks }.encode_to_vec().into());
+    assert_eq!(world.log_time_ms(), BIRTH_MS + hour, "the lowest of t that agree");
+}
+
+#[test]
+fn a_tick_of_an_earlier_boot_or_by_another_node_counts_nothing() {
+    let (mut world, _) = world();
+    let old = world.tick(0, BIRTH_MS + 1_000);
+    world.boot(0);
+    let mut forged = world.tick(1, BIRTH_MS + 1_000);
+    forged.node = 3;
+    let ticks = vec![old, forged, world.tick(1, BIRTH_MS + 1_000)];
+    world.apply(Kind::Ticks.number(), v1::Ticks { ticks }.encode_to_vec().into());
+    assert_eq!(world.log_time_ms(), BIRTH_MS);
+}
+
+#[test]
+fn boot_keys_need_the_identity_key_and_a_higher_counter() {
+    let (mut world, _) = world();
+    let counter = |world: &World| world.machine.boots()[&1].counter;
+    let mut forged = world.boot_statement(0);
+    forged.boot_counter = 9;
+    world.apply(Kind::BootKeys.number(), forged.encode_to_vec().into());
+    assert_eq!(counter(&world), 1, "the signature covers the counter");
+    let replayed = world.boot_statement(0);
+    assert!(
+        world
+            .apply(Kind::BootKeys.number(), replayed.encode_to_vec().into())
+            .effects
+            .is_empty()
+    );
+    world.boot(0);
+    assert_eq!(counter(&world), 2);
+}
+
+#[test]
+fn the_feature_level_rises_only_when_every_node_supports_it() {
+    let (mut world, _) = world();
+    let raise = |world: &mut World, level| {
+        world.apply(
+            Kind::FeatureLevel.number(),
+            v1::FeatureLevel { level }.encode_to_vec().into(),
+        );
+        query::feature_level(&world.records).unwrap()
+    };
+    assert_eq!(raise(&mut world, 2), 1);
+    for position in 0..2 {
+        boot_with_level(&mut world, position, 2);
+    }
+    assert_eq!(raise(&mut world, 2), 1, "one node is old");
+    boot_with_level(&mut world, 2, 2);
+    assert_eq!(raise(&mut world, 2), 2);
+    assert_eq!(raise(&mut world, 1), 2, "never down");
+}
+
+fn boot_with_level(world: &mut World, position: usize, level: u32) {
+    world.nodes[position].boots += 1;
+    let mut statement = world.boot_statement(position);
+    let signer = world.signer(position);
+    statement.feature_level = level;
+    statement.feature_signature = Bytes::copy_from_slice(&world.nodes[position].signing.sign(&signer.feature(level)));
+    let applied = world.apply(Kind::BootKeys.number(), statement.encode_to_vec().into());
+    assert_eq!(applied.effects.len(), 1);
+}
+
+#[test]
+fn equal_logs_give_equal_records() {
+    let run = || {
+        let mut world = World::new(11, 5, 1);
+        world.set_policies(ALL);
+        let mut agent = world.agent("agent");
+        for version in 1..=5 {
+            let id = symbolon_wire::ids::SecretId([4; 16]);
+            world.write(&mut agent, "a/b", id, version, b"value");
+        }
+        world.tick_all(BIRTH_MS + 120_000);
+        world.records
+    };
+    assert_eq!(run(), run());
+}
+
+#[test]
+fn a_machine_loaded_from_records_goes_on_like_the_one_that_wrote_them() {
+    let (mut world, mut agent) = world();
+    let id = world.secret_id();
+    world.write(&mut agent, "a/b", id, 1, b"one");
+    let provider = std::sync::Arc::new(symbolon_crypto::provider::Portable);
+    world.machine =
+        symbolon_state::Machine::load(&world.records, std::sync::Arc::clone(&world.roster), provider).unwrap();
+    world.write(&mut agent, "a/b", id, 2, b"two");
+    assert!(!world.tick_all(BIRTH_MS + 2_000).effects.iter().any(|_| true));
+    assert_eq!(world.log_time_ms(), BIRTH_MS + 2_000, "boot keys were loaded too");
+}
