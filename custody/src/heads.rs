@@ -1,0 +1,199 @@
+//! What the nodes say their logs are (custody.md, "Chain"). Two different heads of one node at one index prove that it
+//! equivocates: it is excluded. A node goes on while t heads at an index, its own among them, agree; contradicted and
+//! with fewer, it freezes. So two honest nodes that differ never both go on.
+
+use std::collections::{BTreeMap, BTreeSet};
+use symbolon_crypto::Hash;
+use symbolon_crypto::provider::Verify;
+use symbolon_crypto::sign::VerifyingKey;
+use symbolon_wire::statements::Signer;
+use symbolon_wire::v1;
+
+/// Heads of one node that are kept for comparison; at four a second, more than a minute.
+const HEADS_PER_NODE: usize = 512;
+
+/// What a received head, or an own one, leads to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Finding {
+    /// Nothing new to say.
+    Nothing,
+    /// This node signed two heads at one index; both are evidence.
+    Equivocation {
+        /// The node.
+        node: u16,
+        /// What it signed first.
+        first: v1::Head,
+        /// What it signed later.
+        second: v1::Head,
+    },
+    /// This node's log is contradicted at an index where fewer than t heads agree with it: it must freeze.
+    Freeze {
+        /// Where.
+        index: u64,
+        /// Nodes that say otherwise.
+        against: Vec<u16>,
+    },
+    /// Another node differs from this one, which t heads support.
+    Outvoted {
+        /// The other node.
+        node: u16,
+        /// Where.
+        index: u64,
+    },
+}
+
+/// A head, and whether it has been compared with this node's chain since what counts beside it last changed.
+struct Kept {
+    head: v1::Head,
+    compared: bool,
+}
+
+/// Heads received and own, compared.
+pub struct Heads {
+    own: u16,
+    threshold: usize,
+    signed: BTreeMap<u16, BTreeMap<u64, Kept>>,
+    excluded: BTreeMap<u16, (v1::Head, v1::Head)>,
+    frozen: Option<u64>,
+}
+
+impl Heads {
+    /// For the node `own`, with threshold t.
+    pub fn new(own: u16, threshold: u16) -> Self {
+        Self {
+            own,
+            threshold: threshold.into(),
+            signed: BTreeMap::new(),
+            excluded: BTreeMap::new(),
+            frozen: None,
+        }
+    }
+
+    /// Nodes caught equivocating; their connections are dropped and their heads no longer count.
+    pub fn excluded(&self) -> impl Iterator<Item = u16> {
+        self.excluded.keys().copied()
+    }
+
+    /// Whether `node` was caught equivocating.
+    pub fn is_excluded(&self, node: u16) -> bool {
+        self.excluded.contains_key(&node)
+    }
+
+    /// Where this node found itself contradicted, if it froze.
+    pub fn frozen(&self) -> Option<u64> {
+        self.frozen
+    }
+
+    /// Takes a head whose signature [`check`] has accepted. `own_chain` gives this node's chain value at an index, if it
+    /// has applied that far and still keeps it.
+    pub fn take(&mut self, head: v1::Head, own_chain: impl Fn(u64) -> Option<Hash>) -> Finding {
+        let Ok(node) = u16::try_from(head.node) else {
+            return Finding::Nothing;
+        };
+        if self.is_excluded(node) {
+            return Finding::Nothing;
+        }
+        let index = head.index;
+        let kept = self.signed.entry(node).or_default();
+        if let Some(Kept { head: first, .. }) = kept.get(&index) {
+            if first.chain == head.chain {
+                return Finding::Nothing;
+            }
+            let first = first.clone();
+            self.exclude(node, first.clone(), head.clone());
+            return Finding::Equivocation {
+                node,
+                first,
+                second: head,
+            };
+        }
+        kept.insert(index, Kept { head, compared: false });
+        while kept.len() > HEADS_PER_NODE {
+            kept.pop_first();
+        }
+        match own_chain(index) {
+            Some(own) => self.compare(index, &own),
+            None => Finding::Nothing,
+        }
+    }
+
+    /// The node's heads no longer count, so whatever they had supported is to be compared again ([`Heads::waiting`]).
+    fn exclude(&mut self, node: u16, first: v1::Head, second: v1::Head) {
+        self.excluded.insert(node, (first, second));
+        self.signed.remove(&node);
+        for kept in self.signed.values_mut().flat_map(BTreeMap::values_mut) {
+            kept.compared = false;
+        }
+    }
+
+    /// Compares all heads at `index` with this node's chain value there; also called for each index that
+    /// [`Heads::waiting`] gives.
+    pub fn compare(&mut self, index: u64, own: &Hash) -> Finding {
+        let mut agree = 1; // this node itself
+        let mut against = Vec::new();
+        for (node, heads) in &mut self.signed {
+            let Some(kept) = heads.get_mut(&index) else { continue };
+            kept.compared = true;
+            if *node == self.own {
+                continue;
+            }
+            if kept.head.chain == own.as_slice() {
+                agree += 1;
+            } else {
+                against.push(*node);
+            }
+        }
+        match against.first() {
+            None => Finding::Nothing,
+            Some(&node) if agree >= self.threshold => Finding::Outvoted { node, index },
+            Some(_) => {
+                self.frozen.get_or_insert(index);
+                Finding::Freeze { index, against }
+            }
+        }
+    }
+
+    /// Indices up to `applied` at which heads wait to be compared: they came before this node had applied that far, or
+    /// a node was excluded since. Each is given once, so that an index of which this node keeps no chain value costs
+    /// one look.
+    pub fn waiting(&mut self, applied: u64) -> Vec<u64> {
+        let mut indices = BTreeSet::new();
+        for heads in self.signed.values_mut() {
+            for (index, kept) in heads.range_mut(..=applied) {
+                if !std::mem::replace(&mut kept.compared, true) {
+                    indices.insert(*index);
+                }
+            }
+        }
+        indices.into_iter().collect()
+    }
+
+    /// What is passed on: of each node the newest head, and the newest that this node has reached, which one far ahead
+    /// must not hide; of excluded nodes what proves it.
+    pub fn newest(&self) -> Vec<v1::Head> {
+        let newest = self.signed.values().flat_map(|heads| {
+            let reached = heads.values().rev().find(|kept| kept.compared);
+            let last = heads.values().next_back();
+            let ahead = last.filter(|last| reached.is_none_or(|reached| reached.head.index < last.head.index));
+            reached.into_iter().chain(ahead)
+        });
+        let evidence = self
+            .excluded
+            .values()
+            .flat_map(|(first, second)| [first.clone(), second.clone()]);
+        newest.map(|kept| kept.head.clone()).chain(evidence).collect()
+    }
+}
+
+/// Whether `head` is signed by `key`, the signing key of that node's boot.
+pub fn check(head: &v1::Head, signer: &Signer, key: &VerifyingKey, verify: &dyn Verify) -> bool {
+    let (Ok(chain), Ok(signature)) = (
+        Hash::try_from(head.chain.as_ref()),
+        <[u8; 64]>::try_from(head.signature.as_ref()),
+    ) else {
+        return false;
+    };
+    head.node == u32::from(signer.node)
+        && head.boot_counter == signer.boot_counter
+        && verify.p256(key, &signer.head(head.index, &chain), &signature).is_ok()
+}

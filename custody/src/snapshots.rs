@@ -1,0 +1,151 @@
+//! Signed snapshots: a receiver takes a state only on the word of t other roster members (custody.md, "Snapshots").
+
+use std::collections::BTreeMap;
+use symbolon_crypto::Hash;
+use symbolon_crypto::provider::Verify;
+use symbolon_crypto::sign::VerifyingKey;
+use symbolon_wire::roster::Roster;
+use symbolon_wire::statements::Signer;
+use symbolon_wire::v1;
+
+/// Signatures of one node that are kept, those of the latest marks. Counted for each node, so that one that signs marks
+/// which do not exist pushes out nobody else's.
+const MARKS_KEPT: usize = 8;
+
+/// What a snapshot claims to be.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Claim {
+    /// Index of its last entry.
+    pub index: u64,
+    /// Chain value there.
+    pub chain: Hash,
+    /// SHA-256 over all replicated records.
+    pub state_root: Hash,
+}
+
+/// Why a snapshot is refused.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum SnapshotRefused {
+    /// Too few members vouch for it.
+    #[error("{found} of {needed} members vouch for the snapshot at {index}")]
+    TooFew {
+        /// Its index.
+        index: u64,
+        /// How many do.
+        found: usize,
+        /// t.
+        needed: usize,
+    },
+}
+
+/// The bytes that a member signs for a claim. Incarnation is the roster version in which the cluster's log began.
+pub fn statement(signer: &Signer, roster: &Roster, claim: &Claim) -> Vec<u8> {
+    signer.snapshot(0, claim.index, &claim.chain, &claim.state_root, &roster.hash)
+}
+
+/// Whether `signed` is by `key` over `claim`.
+fn vouches(
+    signed: &v1::SnapshotSignature,
+    signer: &Signer,
+    key: &VerifyingKey,
+    roster: &Roster,
+    claim: &Claim,
+    verify: &dyn Verify,
+) -> bool {
+    let Ok(signature) = <[u8; 64]>::try_from(signed.signature.as_ref()) else {
+        return false;
+    };
+    verify.p256(key, &statement(signer, roster, claim), &signature).is_ok()
+}
+
+fn claim_of(signed: &v1::SnapshotSignature) -> Option<Claim> {
+    Some(Claim {
+        index: signed.index,
+        chain: signed.chain.as_ref().try_into().ok()?,
+        state_root: signed.state_root.as_ref().try_into().ok()?,
+    })
+}
+
+/// Checks that t members other than `receiver` signed exactly this claim. `key_of` gives a node's signing key of a boot.
+pub fn check(
+    claim: &Claim,
+    evidence: &v1::SnapshotEvidence,
+    receiver: u16,
+    roster: &Roster,
+    key_of: impl Fn(u16, u64) -> Option<VerifyingKey>,
+    verify: &dyn Verify,
+) -> Result<(), SnapshotRefused> {
+    let mut vouching: Vec<u16> = Vec::new();
+    for signed in &evidence.signatures {
+        let Ok(node) = u16::try_from(signed.node) else { continue };
+        if node == receiver || vouching.contains(&node) || roster.node(node).is_none() {
+            continue;
+        }
+        let signer = Signer {
+            cluster: roster.cluster,
+            node,
+            boot_counter: signed.boot_counter,
+        };
+        let Some(key) = key_of(node, signed.boot_counter) else {
+            continue;
+        };
+        if vouches(signed, &signer, &key, roster, claim, verify) {
+            vouching.push(node);
+        }
+    }
+    let needed = usize::from(roster.threshold);
+    if vouching.len() < needed {
+        return Err(SnapshotRefused::TooFew {
+            index: claim.index,
+            found: vouching.len(),
+            needed,
+        });
+    }
+    Ok(())
+}
+
+/// Signatures collected for the latest marks.
+#[derive(Default)]
+pub struct Collected {
+    by_node: BTreeMap<u16, BTreeMap<u64, v1::SnapshotSignature>>,
+}
+
+impl Collected {
+    /// Keeps a signature if it is by `key`, its node's signing key of that boot: one for each node and mark.
+    pub fn take(&mut self, signed: v1::SnapshotSignature, roster: &Roster, key: &VerifyingKey, verify: &dyn Verify) {
+        let (Ok(node), Some(claim)) = (u16::try_from(signed.node), claim_of(&signed)) else {
+            return;
+        };
+        let signer = Signer {
+            cluster: roster.cluster,
+            node,
+            boot_counter: signed.boot_counter,
+        };
+        if roster.node(node).is_none() || !vouches(&signed, &signer, key, roster, &claim, verify) {
+            return;
+        }
+        let marks = self.by_node.entry(node).or_default();
+        marks.insert(signed.index, signed);
+        while marks.len() > MARKS_KEPT {
+            marks.pop_first();
+        }
+    }
+
+    /// What vouches for `claim`.
+    pub fn evidence(&self, claim: &Claim) -> v1::SnapshotEvidence {
+        let signed = self.by_node.values().filter_map(|marks| marks.get(&claim.index));
+        let signatures = signed
+            .filter(|signed| claim_of(signed).as_ref() == Some(claim))
+            .cloned()
+            .collect();
+        v1::SnapshotEvidence { signatures }
+    }
+
+    /// All that are kept, to pass on.
+    pub fn all(&self) -> Vec<v1::SnapshotSignature> {
+        self.by_node
+            .values()
+            .flat_map(|marks| marks.values().cloned())
+            .collect()
+    }
+}

@@ -1,0 +1,330 @@
+//! Heads: who is caught, who freezes, and that two honest nodes which differ never both go on.
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "tests fail by panic"
+)]
+
+use bytes::Bytes;
+use symbolon_crypto::Hash;
+use symbolon_crypto::enc::hash_enc;
+use symbolon_crypto::provider::Portable;
+use symbolon_custody::heads::{Finding, Heads, check};
+use symbolon_state::testing::World;
+use symbolon_wire::statements::Signer;
+use symbolon_wire::v1::Head;
+
+/// The chain value at an index in one of the histories that the tests tell.
+fn chain(history: u8, index: u64) -> Hash {
+    hash_enc(&[&[history], &index.to_be_bytes()])
+}
+
+const A: u8 = b'a';
+const B: u8 = b'b';
+
+fn head(node: u16, index: u64, history: u8) -> Head {
+    Head {
+        node: node.into(),
+        boot_counter: 1,
+        index,
+        chain: Bytes::copy_from_slice(&chain(history, index)),
+        signature: Bytes::new(),
+    }
+}
+
+fn known(_: u64) -> Option<Hash> {
+    None
+}
+
+/// What a node on history A knows that has applied everything.
+fn on_a(index: u64) -> Option<Hash> {
+    Some(chain(A, index))
+}
+
+fn excluded(heads: &Heads) -> Vec<u16> {
+    heads.excluded().collect()
+}
+
+#[test]
+fn heads_that_agree_find_nothing() {
+    let mut heads = Heads::new(1, 2);
+    for index in 1..10 {
+        for node in [2, 3] {
+            assert_eq!(heads.take(head(node, index, A), on_a), Finding::Nothing);
+        }
+    }
+    assert_eq!((heads.frozen(), excluded(&heads)), (None, vec![]));
+}
+
+#[test]
+fn two_heads_of_one_node_at_one_index_exclude_it_and_both_are_kept_as_evidence() {
+    let mut heads = Heads::new(1, 2);
+    heads.take(head(2, 5, A), known);
+    let found = heads.take(head(2, 5, B), known);
+    let expected = Finding::Equivocation {
+        node: 2,
+        first: head(2, 5, A),
+        second: head(2, 5, B),
+    };
+    assert_eq!(found, expected);
+    assert!(heads.is_excluded(2) && !heads.is_excluded(3));
+    assert_eq!(excluded(&heads), [2]);
+    assert_eq!(heads.newest(), [head(2, 5, A), head(2, 5, B)], "for the others to see");
+}
+
+#[test]
+fn equivocation_across_a_reboot_is_equivocation() {
+    let mut heads = Heads::new(1, 2);
+    heads.take(head(2, 5, A), known);
+    let later = Head {
+        boot_counter: 2,
+        ..head(2, 5, B)
+    };
+    assert!(matches!(
+        heads.take(later, known),
+        Finding::Equivocation { node: 2, .. }
+    ));
+}
+
+#[test]
+fn the_same_head_again_is_no_equivocation() {
+    let mut heads = Heads::new(1, 2);
+    for _ in 0..3 {
+        assert_eq!(heads.take(head(2, 5, A), known), Finding::Nothing);
+    }
+    assert_eq!(
+        heads.take(head(2, 6, B), known),
+        Finding::Nothing,
+        "nor is one at another index"
+    );
+    assert!(excluded(&heads).is_empty());
+}
+
+#[test]
+fn heads_of_an_excluded_node_are_ignored() {
+    let mut heads = Heads::new(1, 2);
+    heads.take(head(2, 5, A), known);
+    heads.take(head(2, 5, B), known);
+    for history in [A, B] {
+        assert_eq!(heads.take(head(2, 6, history), on_a), Finding::Nothing);
+    }
+    assert_eq!(heads.frozen(), None, "it no longer contradicts");
+    let contradicted = heads.take(head(3, 6, B), on_a);
+    let expected = Finding::Freeze {
+        index: 6,
+        against: vec![3],
+    };
+    assert_eq!(contradicted, expected, "nor does it support");
+}
+
+#[test]
+fn a_node_alone_against_one_freezes() {
+    let mut heads = Heads::new(1, 2);
+    let expected = Finding::Freeze {
+        index: 7,
+        against: vec![2],
+    };
+    assert_eq!(heads.take(head(2, 7, B), on_a), expected);
+    assert_eq!(heads.frozen(), Some(7));
+}
+
+#[test]
+fn a_node_that_t_heads_support_goes_on_and_names_the_other() {
+    for (threshold, supporters) in [(2, vec![2]), (3, vec![2, 3]), (4, vec![2, 3, 4])] {
+        let mut heads = Heads::new(1, threshold);
+        for node in supporters {
+            assert_eq!(heads.take(head(node, 7, A), on_a), Finding::Nothing);
+        }
+        assert_eq!(heads.take(head(7, 7, B), on_a), Finding::Outvoted { node: 7, index: 7 });
+        assert_eq!(heads.frozen(), None);
+    }
+}
+
+#[test]
+fn one_supporter_too_few_freezes() {
+    for (threshold, supporters) in [(3, vec![2]), (4, vec![2, 3])] {
+        let mut heads = Heads::new(1, threshold);
+        for node in supporters {
+            heads.take(head(node, 7, A), on_a);
+        }
+        assert!(matches!(heads.take(head(7, 7, B), on_a), Finding::Freeze { .. }));
+    }
+}
+
+#[test]
+fn support_at_another_index_is_none() {
+    let mut heads = Heads::new(1, 2);
+    heads.take(head(2, 6, A), on_a);
+    heads.take(head(2, 8, A), on_a);
+    assert!(matches!(
+        heads.take(head(3, 7, B), on_a),
+        Finding::Freeze { index: 7, .. }
+    ));
+}
+
+#[test]
+fn a_node_s_own_head_sent_back_to_it_supports_nothing() {
+    let mut heads = Heads::new(1, 2);
+    heads.take(head(1, 7, A), on_a);
+    assert!(matches!(heads.take(head(2, 7, B), on_a), Finding::Freeze { .. }));
+}
+
+#[test]
+fn once_frozen_a_node_stays_frozen_where_it_first_was() {
+    let mut heads = Heads::new(1, 2);
+    heads.take(head(2, 7, B), on_a);
+    heads.take(head(3, 9, A), on_a);
+    heads.take(head(2, 9, B), on_a);
+    heads.take(head(2, 10, B), on_a);
+    assert_eq!(heads.frozen(), Some(7));
+}
+
+#[test]
+fn heads_that_came_early_wait_until_the_node_has_applied_that_far() {
+    let mut heads = Heads::new(1, 2);
+    for index in [5, 9, 7] {
+        assert_eq!(heads.take(head(2, index, B), known), Finding::Nothing);
+    }
+    heads.take(head(3, 7, B), known);
+    assert_eq!(heads.waiting(4), Vec::<u64>::new());
+    assert_eq!(heads.waiting(8), [5, 7]);
+    assert_eq!(heads.waiting(8), Vec::<u64>::new(), "each once");
+    let frozen = heads.compare(7, &chain(A, 7));
+    let expected = Finding::Freeze {
+        index: 7,
+        against: vec![2, 3],
+    };
+    assert_eq!(frozen, expected);
+    assert_eq!(heads.waiting(u64::MAX), [9]);
+}
+
+#[test]
+fn a_head_that_was_compared_when_it_came_does_not_wait() {
+    let mut heads = Heads::new(1, 2);
+    heads.take(head(2, 5, A), on_a);
+    assert_eq!(heads.waiting(10), Vec::<u64>::new());
+}
+
+/// A head may arrive while the node applies its index: compared too early by one side, too late by the other.
+#[test]
+fn a_head_that_came_just_before_its_index_was_applied_is_not_missed() {
+    let mut heads = Heads::new(1, 2);
+    assert_eq!(heads.waiting(5), Vec::<u64>::new());
+    heads.take(head(2, 5, B), known);
+    assert_eq!(heads.waiting(5), [5]);
+}
+
+#[test]
+fn when_a_supporter_is_excluded_what_it_supported_is_compared_again() {
+    let mut heads = Heads::new(1, 2);
+    assert_eq!(heads.take(head(2, 7, A), on_a), Finding::Nothing);
+    assert!(matches!(
+        heads.take(head(3, 7, B), on_a),
+        Finding::Outvoted { node: 3, .. }
+    ));
+    assert!(matches!(
+        heads.take(head(2, 7, B), on_a),
+        Finding::Equivocation { node: 2, .. }
+    ));
+    assert_eq!(heads.waiting(7), [7]);
+    let expected = Finding::Freeze {
+        index: 7,
+        against: vec![3],
+    };
+    assert_eq!(heads.compare(7, &chain(A, 7)), expected);
+}
+
+#[test]
+fn a_head_far_ahead_does_not_hide_the_ones_that_can_be_compared() {
+    let mut heads = Heads::new(1, 2);
+    heads.take(head(2, 7, A), on_a);
+    heads.take(head(2, u64::MAX, A), known);
+    assert_eq!(heads.newest(), [head(2, 7, A), head(2, u64::MAX, A)]);
+    heads.take(head(2, 8, A), on_a);
+    assert_eq!(heads.newest(), [head(2, 8, A), head(2, u64::MAX, A)]);
+}
+
+#[test]
+fn memory_is_bounded_whatever_a_node_signs() {
+    let mut heads = Heads::new(1, 2);
+    for index in 0..2_000 {
+        heads.take(head(2, index * 3, A), known);
+        heads.take(head(3, u64::MAX - index, A), known);
+    }
+    let waiting = heads.waiting(u64::MAX);
+    assert_eq!(waiting.len(), 2 * 512);
+    assert!(heads.newest().len() <= 4);
+    // The latest are kept, so a flood far ahead costs its sender only.
+    assert!(waiting.contains(&(1_999 * 3)) && !waiting.contains(&0));
+}
+
+#[test]
+fn a_node_number_that_no_node_can_have_is_ignored() {
+    let mut heads = Heads::new(1, 2);
+    let alien = Head {
+        node: 65_536 + 2,
+        ..head(2, 5, B)
+    };
+    assert_eq!(heads.take(alien, on_a), Finding::Nothing);
+    assert!(heads.newest().is_empty());
+}
+
+#[test]
+fn a_head_counts_only_with_the_signature_of_its_node_boot_and_cluster() {
+    let mut world = World::new(1, 3, 1);
+    world.boot(0);
+    let signer = world.signer(0);
+    let key = world.nodes[0].signing.verifying_key().clone();
+    let sign = |index: u64, chain: &Hash| Head {
+        node: 1,
+        boot_counter: 2,
+        index,
+        chain: Bytes::copy_from_slice(chain),
+        signature: Bytes::copy_from_slice(&world.nodes[0].signing.sign(&signer.head(index, chain))),
+    };
+    let good = sign(5, &chain(A, 5));
+    let holds = |head: &Head, signer: &Signer| check(head, signer, &key, &Portable);
+    assert!(holds(&good, &signer));
+
+    let mut other = sign(6, &chain(A, 6));
+    other.index = 5;
+    assert!(!holds(&other, &signer), "another index");
+    let mut other = sign(5, &chain(B, 5));
+    other.chain = good.chain.clone();
+    assert!(!holds(&other, &signer), "another chain");
+    let other = Head {
+        node: 2,
+        ..good.clone()
+    };
+    assert!(!holds(&other, &signer), "another node");
+    let other = Head {
+        boot_counter: 1,
+        ..good.clone()
+    };
+    assert!(!holds(&other, &signer), "another boot");
+    let signers = [
+        Signer { node: 2, ..signer },
+        Signer {
+            boot_counter: 1,
+            ..signer
+        },
+        Signer {
+            cluster: symbolon_wire::ids::ClusterId([9; 16]),
+            ..signer
+        },
+    ];
+    for other in signers {
+        assert!(!holds(&good, &other), "{other:?}");
+    }
+    let theirs = world.nodes[1].signing.verifying_key();
+    assert!(!check(&good, &signer, theirs, &Portable), "another key");
+    for length in [0, 31, 33] {
+        let mut other = good.clone();
+        other.chain = vec![1; length].into();
+        assert!(!holds(&other, &signer), "a chain value of {length} bytes");
+    }
+    let mut other = good.clone();
+    other.signature.truncate(63);
+    assert!(!holds(&other, &signer), "a cut signature");
+}
