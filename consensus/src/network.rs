@@ -1,0 +1,256 @@
+//! openraft's calls, carried over a [`Transport`]. Replies are checked before openraft, which trusts its peers, sees
+//! them: a wrong one would stop it.
+
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::FutureExt;
+use openraft::errors::{NetworkError, RPCError, ReplicationClosed, StreamingError, Timeout, Unreachable};
+use openraft::network::{RPCOption, RPCTypes, RaftNetworkFactory, RaftNetworkV2};
+use openraft::raft::{
+    AppendEntriesRequest, AppendEntriesResponse, SnapshotResponse, TransferLeaderError, TransferLeaderRequest,
+    TransferLeaderResponse, VoteRequest, VoteResponse,
+};
+
+use crate::frame::{AppendReply, Ballot, Refusal, Reply, Request, TransferReply};
+use crate::limits::{CHUNK_BYTES_MAX, CHUNK_RECORDS_MAX};
+use crate::snapshot::{SnapshotData, SnapshotGuard, Source};
+use crate::transport::{Transport, TransportError};
+use crate::types::{RaftSnapshot, TypeConfig, Vote};
+
+type Failure = RPCError<TypeConfig>;
+
+/// Makes one [`Peer`] for each member.
+pub(crate) struct Network {
+    pub(crate) node: u64,
+    pub(crate) transport: Arc<dyn Transport>,
+    pub(crate) guard: Arc<dyn SnapshotGuard>,
+    /// One exchange that carries data; votes and heartbeats have openraft's shorter times.
+    pub(crate) call_timeout: Duration,
+}
+
+impl RaftNetworkFactory<TypeConfig> for Network {
+    type Network = Peer;
+
+    async fn new_client(&mut self, target: u64, _node: &()) -> Peer {
+        Peer {
+            node: self.node,
+            target,
+            transport: Arc::clone(&self.transport),
+            guard: Arc::clone(&self.guard),
+            call_timeout: self.call_timeout,
+        }
+    }
+}
+
+/// The way to one other member.
+pub(crate) struct Peer {
+    node: u64,
+    target: u64,
+    transport: Arc<dyn Transport>,
+    guard: Arc<dyn SnapshotGuard>,
+    call_timeout: Duration,
+}
+
+impl Peer {
+    async fn call(&self, kind: RPCTypes, request: &Request, timeout: Duration) -> Result<Reply, Failure> {
+        let reply = self.transport.call(self.target, request.encode(), timeout).await;
+        let reply = reply.map_err(|error| self.failure(kind, timeout, &error))?;
+        match Reply::decode(reply) {
+            Ok(Reply::Refused(refusal)) => {
+                tracing::debug!(target = self.target, %refusal, "a peer refused");
+                Err(unreachable_by(&refusal))
+            }
+            Ok(reply) => Ok(reply),
+            Err(malformed) => Err(unreachable_by(&malformed)),
+        }
+    }
+
+    fn failure(&self, action: RPCTypes, timeout: Duration, error: &TransportError) -> Failure {
+        match error {
+            TransportError::Unreachable { .. } => unreachable_by(error),
+            TransportError::Broken { .. } => RPCError::Network(NetworkError::new(error)),
+            TransportError::Timeout { .. } => RPCError::Timeout(Timeout {
+                action,
+                id: self.node,
+                target: self.target,
+                timeout,
+            }),
+        }
+    }
+
+    async fn elect(
+        &self,
+        pre: bool,
+        rpc: VoteRequest<TypeConfig>,
+        option: &RPCOption,
+    ) -> Result<VoteResponse<TypeConfig>, Failure> {
+        let ballot = Ballot {
+            vote: rpc.vote,
+            last: rpc.last_log_id,
+            transfer: rpc.leadership_transfer,
+        };
+        let request = if pre {
+            Request::PreVote(ballot)
+        } else {
+            Request::Vote(ballot)
+        };
+        match self.call(RPCTypes::Vote, &request, option.soft_ttl()).await? {
+            Reply::Vote { vote, granted, last } => Ok(VoteResponse {
+                vote,
+                vote_granted: granted,
+                last_log_id: last,
+            }),
+            _ => Err(unreachable_by(&Refusal::Inconsistent)),
+        }
+    }
+
+    /// Sends what a snapshot holds. Memory: one chunk.
+    async fn send_snapshot(&self, vote: Vote, data: &SnapshotData) -> Result<Vote, StreamingError<TypeConfig>> {
+        let Source::Frozen(frozen) = &data.source else {
+            return Err(Unreachable::from_string("a received snapshot is not passed on before it is installed").into());
+        };
+        let Some(evidence) = self.guard.evidence(&data.meta) else {
+            return Err(Unreachable::from_string("nobody vouches for this snapshot yet").into());
+        };
+        // Distinct for each attempt of this node, so that the receiver never mixes two.
+        let transfer = rand::Rng::next_u64(&mut <crate::Runtime as openraft::AsyncRuntime>::thread_rng());
+        let offer = Request::Offer {
+            vote,
+            transfer,
+            meta: Box::new(data.meta.clone()),
+            evidence,
+        };
+        if let Reply::Installed { vote } = self.snapshot_call(&offer).await? {
+            // The peer needs it no more, or has seen a newer leader.
+            return Ok(vote);
+        }
+        let mut after: Option<Vec<u8>> = None;
+        let mut number = 0u32;
+        loop {
+            let records = frozen
+                .scan(after.as_deref(), CHUNK_RECORDS_MAX, CHUNK_BYTES_MAX)
+                .map_err(|fault| {
+                    openraft::StorageError::read_snapshot(None, openraft::errors::ErrorSource::from_error(&fault))
+                })?;
+            let last = records.is_empty();
+            after = records.last().map(|(key, _)| key.clone());
+            match self
+                .snapshot_call(&Request::Chunk {
+                    transfer,
+                    number,
+                    last,
+                    records,
+                })
+                .await?
+            {
+                Reply::Installed { vote } if last => return Ok(vote),
+                Reply::Taken if !last => number = number.saturating_add(1),
+                _ => return Err(NetworkError::new(&Refusal::Inconsistent).into()),
+            }
+        }
+    }
+
+    async fn snapshot_call(&self, request: &Request) -> Result<Reply, StreamingError<TypeConfig>> {
+        Ok(self
+            .call(RPCTypes::InstallSnapshot, request, self.call_timeout.saturating_mul(10))
+            .await?)
+    }
+}
+
+/// A member that answers wrongly is treated like one that does not answer, with a pause before the next attempt.
+fn unreachable_by<E: std::error::Error + 'static>(error: &E) -> Failure {
+    RPCError::Unreachable(Unreachable::new(error))
+}
+
+impl RaftNetworkV2<TypeConfig> for Peer {
+    type SnapshotData = SnapshotData;
+
+    async fn append_entries(
+        &mut self,
+        rpc: AppendEntriesRequest<TypeConfig>,
+        option: RPCOption,
+    ) -> Result<AppendEntriesResponse<TypeConfig>, Failure> {
+        // A heartbeat is worth nothing once the next one is due; entries wait for the peer's disk.
+        let timeout = if rpc.entries.is_empty() {
+            option.soft_ttl()
+        } else {
+            self.call_timeout
+        };
+        let (vote, previous) = (rpc.vote, rpc.prev_log_id);
+        let request = Request::Append {
+            vote,
+            previous,
+            commit: rpc.leader_commit,
+            entries: rpc.entries,
+        };
+        match self.call(RPCTypes::AppendEntries, &request, timeout).await? {
+            Reply::Append(AppendReply::Done) => Ok(AppendEntriesResponse::Success),
+            // openraft takes these on trust and would stop on a conflict before the first entry, or on a 'higher' vote
+            // that is not higher.
+            Reply::Append(AppendReply::Conflict) if previous.is_some() => Ok(AppendEntriesResponse::Conflict),
+            Reply::Append(AppendReply::HigherVote(higher)) if higher > vote => {
+                Ok(AppendEntriesResponse::HigherVote(higher))
+            }
+            _ => Err(unreachable_by(&Refusal::Inconsistent)),
+        }
+    }
+
+    async fn vote(
+        &mut self,
+        rpc: VoteRequest<TypeConfig>,
+        option: RPCOption,
+    ) -> Result<VoteResponse<TypeConfig>, Failure> {
+        self.elect(false, rpc, &option).await
+    }
+
+    async fn pre_vote(
+        &mut self,
+        rpc: VoteRequest<TypeConfig>,
+        option: RPCOption,
+    ) -> Result<VoteResponse<TypeConfig>, Failure> {
+        self.elect(true, rpc, &option).await
+    }
+
+    async fn full_snapshot(
+        &mut self,
+        vote: Vote,
+        snapshot: RaftSnapshot,
+        cancel: impl Future<Output = ReplicationClosed> + Send + 'static,
+        _option: RPCOption,
+    ) -> Result<SnapshotResponse<TypeConfig>, StreamingError<TypeConfig>> {
+        let sending = self.send_snapshot(vote, &snapshot.snapshot).fuse();
+        let cancel = cancel.fuse();
+        futures::pin_mut!(sending, cancel);
+        match futures::future::select(cancel, sending).await {
+            futures::future::Either::Left((closed, _)) => Err(closed.into()),
+            futures::future::Either::Right((sent, _)) => sent.map(SnapshotResponse::new),
+        }
+    }
+
+    async fn transfer_leader(
+        &mut self,
+        req: TransferLeaderRequest<TypeConfig>,
+        option: RPCOption,
+    ) -> Result<TransferLeaderResponse<TypeConfig>, Failure> {
+        let (vote, last) = (*req.from_leader(), req.last_log_id().copied());
+        let request = Request::Transfer {
+            vote,
+            to: *req.to_node_id(),
+            last,
+        };
+        match self.call(RPCTypes::TransferLeader, &request, option.soft_ttl()).await? {
+            Reply::Transfer(TransferReply::Done) => Ok(Ok(())),
+            Reply::Transfer(TransferReply::VoteChanged) => Ok(Err(TransferLeaderError::VoteChanged {
+                expected: vote,
+                actual: vote,
+            })),
+            Reply::Transfer(TransferReply::LogNotFlushed) => Ok(Err(TransferLeaderError::LogNotFlushed {
+                expected: last,
+                actual: None,
+            })),
+            _ => Err(unreachable_by(&Refusal::Inconsistent)),
+        }
+    }
+}

@@ -1,0 +1,367 @@
+//! Frames from other members: checked against what their sender may claim, then handed to openraft.
+//!
+//! openraft assumes honest peers and stops on input that an honest peer cannot produce. Whatever it would stop on is
+//! refused here.
+
+use std::sync::{Arc, Mutex};
+
+use bytes::Bytes;
+use openraft::raft::{
+    AppendEntriesRequest, AppendEntriesResponse, TransferLeaderError, TransferLeaderRequest, VoteRequest,
+};
+
+use crate::frame::{AppendReply, Ballot, Refusal, Reply, Request, TransferReply};
+use crate::progress::Progress;
+use crate::records::Record;
+use crate::snapshot::{SnapshotData, SnapshotGuard, SnapshotMeta, SnapshotRefused, Source, StateRoot};
+use crate::storage::{Staging, Storage};
+use crate::types::{Entry, LogId, Raft, RaftSnapshot, TypeConfig, Vote, term_of};
+
+/// The receiving side of one member.
+pub(crate) struct Receiver {
+    pub(crate) node: u64,
+    pub(crate) raft: Raft,
+    pub(crate) store: Arc<dyn Storage>,
+    pub(crate) progress: Arc<Progress>,
+    pub(crate) guard: Arc<dyn SnapshotGuard>,
+    pub(crate) incarnation: u64,
+    /// At most one snapshot is on its way; a new offer replaces it.
+    pub(crate) incoming: tokio::sync::Mutex<Option<Incoming>>,
+    pub(crate) last_refusal: Mutex<Option<SnapshotRefused>>,
+}
+
+/// A snapshot on its way.
+pub(crate) struct Incoming {
+    from: u64,
+    transfer: u64,
+    vote: Vote,
+    meta: SnapshotMeta,
+    next: u32,
+    root: StateRoot,
+    staging: Box<dyn Staging>,
+}
+
+impl Receiver {
+    /// Answers one frame of member `from`.
+    pub(crate) async fn receive(&self, from: u64, frame: Bytes) -> Bytes {
+        let reply = match Request::decode(frame) {
+            Ok(request) => self.handle(from, request).await.unwrap_or_else(Reply::Refused),
+            Err(malformed) => {
+                tracing::warn!(from, %malformed, "a member sent a malformed frame");
+                Reply::Refused(Refusal::Malformed)
+            }
+        };
+        reply.encode()
+    }
+
+    async fn handle(&self, from: u64, request: Request) -> Result<Reply, Refusal> {
+        match request {
+            Request::Append {
+                vote,
+                previous,
+                commit,
+                entries,
+            } => {
+                check_append(from, &vote, previous, &entries)?;
+                if !entries.is_empty() {
+                    self.store.writable().map_err(|_| Refusal::NoRoom)?;
+                }
+                let rpc = AppendEntriesRequest {
+                    vote,
+                    prev_log_id: previous,
+                    entries,
+                    leader_commit: commit,
+                };
+                let response = self.raft.append_entries(rpc).await.map_err(|_| Refusal::Stopped)?;
+                Ok(Reply::Append(match response {
+                    AppendEntriesResponse::Success | AppendEntriesResponse::PartialSuccess(_) => AppendReply::Done,
+                    AppendEntriesResponse::Conflict => AppendReply::Conflict,
+                    AppendEntriesResponse::HigherVote(vote) => AppendReply::HigherVote(vote),
+                }))
+            }
+            Request::Vote(ballot) => {
+                let rpc = check_ballot(from, ballot)?;
+                let response = self.raft.vote(rpc).await.map_err(|_| Refusal::Stopped)?;
+                Ok(Reply::Vote {
+                    vote: response.vote,
+                    granted: response.vote_granted,
+                    last: response.last_log_id,
+                })
+            }
+            Request::PreVote(ballot) => {
+                let rpc = check_ballot(from, ballot)?;
+                let response = self.raft.pre_vote(rpc).await.map_err(|_| Refusal::Stopped)?;
+                Ok(Reply::Vote {
+                    vote: response.vote,
+                    granted: response.vote_granted,
+                    last: response.last_log_id,
+                })
+            }
+            Request::Transfer { vote, to, last } => {
+                check_leader(from, &vote)?;
+                let rpc = TransferLeaderRequest::new(vote, to, last);
+                let response = self
+                    .raft
+                    .handle_transfer_leader(rpc)
+                    .await
+                    .map_err(|_| Refusal::Stopped)?;
+                Ok(Reply::Transfer(match response {
+                    Ok(()) => TransferReply::Done,
+                    Err(TransferLeaderError::VoteChanged { .. }) => TransferReply::VoteChanged,
+                    Err(TransferLeaderError::LogNotFlushed { .. }) => TransferReply::LogNotFlushed,
+                }))
+            }
+            Request::Offer {
+                vote,
+                transfer,
+                meta,
+                evidence,
+            } => self.offer(from, vote, transfer, *meta, &evidence).await,
+            Request::Chunk {
+                transfer,
+                number,
+                last,
+                records,
+            } => self.chunk(from, transfer, number, last, records).await,
+        }
+    }
+
+    async fn offer(
+        &self,
+        from: u64,
+        vote: Vote,
+        transfer: u64,
+        meta: SnapshotMeta,
+        evidence: &[u8],
+    ) -> Result<Reply, Refusal> {
+        check_leader(from, &vote)?;
+        // A snapshot holds nothing newer than the term of the leader that sends it.
+        if meta.term > vote.leader_id.term {
+            return Err(Refusal::Inconsistent);
+        }
+        let ours = self.vote().await?;
+        if ours > vote {
+            return Ok(Reply::Installed { vote: ours });
+        }
+        if let Err(refused) = self.acceptable(&meta, evidence) {
+            tracing::warn!(from, %refused, "an offered snapshot was refused");
+            *crate::sync::lock(&self.last_refusal) = Some(refused);
+            return Err(Refusal::Snapshot);
+        }
+        self.store.writable().map_err(|_| Refusal::NoRoom)?;
+        let mut incoming = self.incoming.lock().await;
+        // The old staging goes first: the store has room for one.
+        *incoming = None;
+        let staging = self.store.stage().map_err(|_| Refusal::NoRoom)?;
+        *incoming = Some(Incoming {
+            from,
+            transfer,
+            vote,
+            meta,
+            next: 0,
+            root: StateRoot::default(),
+            staging,
+        });
+        Ok(Reply::Taken)
+    }
+
+    fn acceptable(&self, meta: &SnapshotMeta, evidence: &[u8]) -> Result<(), SnapshotRefused> {
+        if meta.incarnation != self.incarnation {
+            return Err(SnapshotRefused::OtherIncarnation {
+                theirs: meta.incarnation,
+                ours: self.incarnation,
+            });
+        }
+        let applied = self.progress.applied();
+        if meta.index <= applied {
+            return Err(SnapshotRefused::Stale {
+                index: meta.index,
+                applied,
+            });
+        }
+        self.guard.accept(meta, evidence)
+    }
+
+    async fn chunk(
+        &self,
+        from: u64,
+        transfer: u64,
+        number: u32,
+        last: bool,
+        records: Vec<Record>,
+    ) -> Result<Reply, Refusal> {
+        let mut slot = self.incoming.lock().await;
+        let expected = slot
+            .as_ref()
+            .is_some_and(|i| i.from == from && i.transfer == transfer && i.next == number);
+        let Some(mut incoming) = slot.take_if(|_| expected) else {
+            return Err(Refusal::NoTransfer);
+        };
+        if !incoming.root.add(&records) || incoming.root.bytes > incoming.meta.bytes {
+            return Err(self.refuse(SnapshotRefused::StateRoot {
+                index: incoming.meta.index,
+            }));
+        }
+        incoming.staging.put(&records).map_err(|_| Refusal::NoRoom)?;
+        if !last {
+            incoming.next = incoming.next.saturating_add(1);
+            *slot = Some(incoming);
+            return Ok(Reply::Taken);
+        }
+        drop(slot);
+        let Incoming {
+            vote,
+            meta,
+            root,
+            staging,
+            ..
+        } = incoming;
+        if root.finish() != meta.state_root {
+            return Err(self.refuse(SnapshotRefused::StateRoot { index: meta.index }));
+        }
+        let applied = self.progress.applied();
+        if meta.index <= applied {
+            // Entries overtook it. The state is ahead already, and openraft would stop on an older snapshot.
+            return Err(self.refuse(SnapshotRefused::Stale {
+                index: meta.index,
+                applied,
+            }));
+        }
+        let snapshot = RaftSnapshot {
+            meta: meta.raft(),
+            snapshot: SnapshotData {
+                meta,
+                source: Source::Staged(staging),
+            },
+        };
+        let response = self
+            .raft
+            .install_full_snapshot(vote, snapshot)
+            .await
+            .map_err(|_| Refusal::Stopped)?;
+        Ok(Reply::Installed { vote: response.vote })
+    }
+
+    fn refuse(&self, refused: SnapshotRefused) -> Refusal {
+        tracing::warn!(%refused, "a received snapshot was refused");
+        *crate::sync::lock(&self.last_refusal) = Some(refused);
+        Refusal::Snapshot
+    }
+
+    async fn vote(&self) -> Result<Vote, Refusal> {
+        self.raft
+            .with_raft_state(|state| *state.vote_ref())
+            .await
+            .map_err(|_| Refusal::Stopped)
+    }
+
+    /// This member's index.
+    pub(crate) fn node(&self) -> u64 {
+        self.node
+    }
+}
+
+/// A leader speaks under its own vote, granted by a quorum.
+fn check_leader(from: u64, vote: &Vote) -> Result<(), Refusal> {
+    let own = vote.is_committed() && vote.leader_id.voted_for == from && vote.leader_id.term > 0;
+    if own { Ok(()) } else { Err(Refusal::Inconsistent) }
+}
+
+/// Entries follow their predecessor without gaps, in terms that never fall and never exceed the leader's.
+fn check_append(from: u64, vote: &Vote, previous: Option<LogId>, entries: &[Entry]) -> Result<(), Refusal> {
+    check_leader(from, vote)?;
+    let mut before = previous;
+    for entry in entries {
+        let next = before.map_or(0, |id| id.index.saturating_add(1));
+        let term = term_of(&entry.log_id);
+        let term_before = before.map_or(0, |id| term_of(&id));
+        if entry.log_id.index != next || term < term_before || term > vote.leader_id.term {
+            return Err(Refusal::Inconsistent);
+        }
+        before = Some(entry.log_id);
+    }
+    if previous.is_some_and(|id| term_of(&id) > vote.leader_id.term) {
+        return Err(Refusal::Inconsistent);
+    }
+    Ok(())
+}
+
+/// A candidate asks for itself, and has no leader's vote yet.
+fn check_ballot(from: u64, ballot: Ballot) -> Result<VoteRequest<TypeConfig>, Refusal> {
+    let Ballot { vote, last, transfer } = ballot;
+    let own = !vote.is_committed() && vote.leader_id.voted_for == from;
+    if !own || last.is_some_and(|id| term_of(&id) > vote.leader_id.term) {
+        return Err(Refusal::Inconsistent);
+    }
+    Ok(VoteRequest {
+        vote,
+        last_log_id: last,
+        leadership_transfer: transfer,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::types::{EntryPayload, log_id};
+
+    fn blanks(ids: &[(u64, u64)]) -> Vec<Entry> {
+        ids.iter()
+            .map(|(t, i)| Entry {
+                log_id: log_id(*t, *i),
+                payload: EntryPayload::Blank,
+            })
+            .collect()
+    }
+
+    #[test]
+    fn a_leader_may_append_consecutive_entries_of_its_terms() {
+        let vote = Vote::new_committed(3, 1);
+        assert_eq!(
+            check_append(1, &vote, Some(log_id(2, 4)), &blanks(&[(2, 5), (3, 6)])),
+            Ok(())
+        );
+        assert_eq!(check_append(1, &vote, None, &blanks(&[(0, 0), (1, 1)])), Ok(()));
+        assert_eq!(check_append(1, &vote, Some(log_id(3, 4)), &[]), Ok(()));
+    }
+
+    #[test]
+    fn an_append_under_anothers_vote_is_refused() {
+        assert_eq!(
+            check_append(2, &Vote::new_committed(3, 1), None, &[]),
+            Err(Refusal::Inconsistent)
+        );
+    }
+
+    #[test]
+    fn an_append_under_a_vote_without_quorum_is_refused() {
+        assert_eq!(check_append(1, &Vote::new(3, 1), None, &[]), Err(Refusal::Inconsistent));
+    }
+
+    #[test]
+    fn entries_with_a_gap_a_repeat_or_a_falling_or_future_term_are_refused() {
+        let vote = Vote::new_committed(3, 1);
+        for ids in [
+            &[(3, 6)][..],
+            &[(3, 5), (3, 5)],
+            &[(3, 5), (2, 6)],
+            &[(4, 5)],
+            &[(1, 5)],
+        ] {
+            let checked = check_append(1, &vote, Some(log_id(2, 4)), &blanks(ids));
+            assert_eq!(checked, Err(Refusal::Inconsistent), "{ids:?}");
+        }
+    }
+
+    #[test]
+    fn a_ballot_for_another_or_already_granted_is_refused() {
+        let ballot = |vote| Ballot {
+            vote,
+            last: None,
+            transfer: false,
+        };
+        assert!(check_ballot(1, ballot(Vote::new(3, 1))).is_ok());
+        assert!(check_ballot(1, ballot(Vote::new(3, 2))).is_err());
+        assert!(check_ballot(1, ballot(Vote::new_committed(3, 1))).is_err());
+    }
+}

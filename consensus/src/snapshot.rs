@@ -1,0 +1,298 @@
+//! Snapshots: records as of one marked entry, vouched for by others than their sender.
+//!
+//! State root = SHA-256 over `enc(record key, plaintext record)` of all replicated records in ascending key order
+//! (`custody.md`, "Snapshots"). What a node keeps for itself, and the name index, are not in it.
+
+use std::sync::Arc;
+
+use bytes::{Buf, BufMut, Bytes, BytesMut};
+use sha2::{Digest, Sha256};
+
+use crate::chain::{ChainValue, absorb, membership_bytes, membership_from_bytes};
+use crate::entry::{AppliedState, put_log_id};
+use crate::limits::{CHUNK_BYTES_MAX, RECORDS_PER_TURN};
+use crate::records::Record;
+use crate::storage::{Frozen, Staging, StoreFault};
+use crate::types::{RaftSnapshotMeta, StoredMembership, log_id, term_of};
+
+/// Version of the stored and sent form of [`SnapshotMeta`].
+const VERSION: u8 = 1;
+
+/// What a snapshot claims, and what those who vouch for it sign.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SnapshotMeta {
+    /// Which life of the cluster: restoring from a backup begins a new one.
+    pub incarnation: u64,
+    /// The entry that marks it; all entries up to it are in it.
+    pub index: u64,
+    /// Raft term of that entry.
+    pub term: u64,
+    /// Chain value at that entry.
+    pub chain: ChainValue,
+    /// SHA-256 over all records.
+    pub state_root: [u8; 32],
+    /// Number of records.
+    pub records: u64,
+    /// Bytes of record keys and records.
+    pub bytes: u64,
+    /// The membership in force there.
+    pub(crate) membership: StoredMembership,
+}
+
+impl SnapshotMeta {
+    pub(crate) fn raft(&self) -> RaftSnapshotMeta {
+        RaftSnapshotMeta {
+            last_log_id: Some(log_id(self.term, self.index)),
+            last_membership: self.membership.clone(),
+        }
+    }
+
+    pub(crate) fn applied(&self) -> AppliedState {
+        AppliedState {
+            last: log_id(self.term, self.index),
+            chain: self.chain,
+            membership: self.membership.clone(),
+        }
+    }
+
+    pub(crate) fn encode(&self) -> Bytes {
+        let membership = membership_bytes(self.membership.membership());
+        let mut out = BytesMut::with_capacity(128 + membership.len());
+        out.put_u8(VERSION);
+        out.put_u64(self.incarnation);
+        put_log_id(&mut out, &log_id(self.term, self.index));
+        out.put_slice(&self.chain);
+        out.put_slice(&self.state_root);
+        out.put_u64(self.records);
+        out.put_u64(self.bytes);
+        match self.membership.log_id() {
+            Some(id) => {
+                out.put_u8(1);
+                put_log_id(&mut out, id);
+            }
+            None => out.put_u8(0),
+        }
+        out.put_slice(&membership);
+        out.freeze()
+    }
+
+    pub(crate) fn decode(mut bytes: &[u8]) -> Option<Self> {
+        if bytes.try_get_u8().ok()? != VERSION {
+            return None;
+        }
+        let incarnation = bytes.try_get_u64().ok()?;
+        let term = bytes.try_get_u64().ok()?;
+        let index = bytes.try_get_u64().ok()?;
+        let (mut chain, mut state_root) = ([0; 32], [0; 32]);
+        bytes.try_copy_to_slice(&mut chain).ok()?;
+        bytes.try_copy_to_slice(&mut state_root).ok()?;
+        let records = bytes.try_get_u64().ok()?;
+        let size = bytes.try_get_u64().ok()?;
+        let membership_id = match bytes.try_get_u8().ok()? {
+            0 => None,
+            1 => Some(log_id(bytes.try_get_u64().ok()?, bytes.try_get_u64().ok()?)),
+            _ => return None,
+        };
+        let membership = StoredMembership::new(membership_id, membership_from_bytes(bytes).ok()?);
+        Some(Self {
+            incarnation,
+            index,
+            term,
+            chain,
+            state_root,
+            records,
+            bytes: size,
+            membership,
+        })
+    }
+}
+
+/// Why a snapshot was not taken over. The state stays as it was.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum SnapshotRefused {
+    /// The evidence does not vouch for what the snapshot claims.
+    #[error("the snapshot at {index} is not vouched for: {reason}")]
+    NotVouchedFor {
+        /// Its index.
+        index: u64,
+        /// What is missing, in the words of whoever checked.
+        reason: &'static str,
+    },
+    /// It belongs to another life of the cluster.
+    #[error("the snapshot belongs to incarnation {theirs}, this node to {ours}")]
+    OtherIncarnation {
+        /// The snapshot's.
+        theirs: u64,
+        /// This node's.
+        ours: u64,
+    },
+    /// The records that arrived are not those that were vouched for.
+    #[error("the snapshot at {index} does not have the state root that was vouched for")]
+    StateRoot {
+        /// Its index.
+        index: u64,
+    },
+    /// It is older than what this node has applied.
+    #[error("the snapshot at {index} is not ahead of this node, which has applied {applied}")]
+    Stale {
+        /// Its index.
+        index: u64,
+        /// This node's.
+        applied: u64,
+    },
+}
+
+/// Who vouches for snapshots, and checks that others did: the node, which knows roster and keys.
+pub trait SnapshotGuard: Send + Sync + 'static {
+    /// Whether `evidence` vouches for `meta`. Called before any record is taken.
+    ///
+    /// # Errors
+    /// Why it does not.
+    fn accept(&self, meta: &SnapshotMeta, evidence: &[u8]) -> Result<(), SnapshotRefused>;
+
+    /// What vouches for this node's own snapshot, at most [`crate::limits::EVIDENCE_BYTES_MAX`] bytes. `None` until
+    /// enough others have signed; nothing is sent before.
+    fn evidence(&self, meta: &SnapshotMeta) -> Option<Bytes>;
+}
+
+/// Takes over no snapshot and vouches for none: for a cluster that never purges its log.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct NoSnapshots;
+
+impl SnapshotGuard for NoSnapshots {
+    fn accept(&self, meta: &SnapshotMeta, _evidence: &[u8]) -> Result<(), SnapshotRefused> {
+        Err(SnapshotRefused::NotVouchedFor {
+            index: meta.index,
+            reason: "this node takes over no snapshots",
+        })
+    }
+
+    fn evidence(&self, _meta: &SnapshotMeta) -> Option<Bytes> {
+        None
+    }
+}
+
+/// What openraft hands around as a snapshot.
+pub(crate) struct SnapshotData {
+    pub(crate) meta: SnapshotMeta,
+    pub(crate) source: Source,
+}
+
+/// Where its records are.
+pub(crate) enum Source {
+    /// Kept by this node's store.
+    Frozen(Arc<dyn Frozen>),
+    /// Received from a peer, checked against the state root.
+    Staged(Box<dyn Staging>),
+}
+
+impl std::fmt::Debug for SnapshotData {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "SnapshotData(index {})", self.meta.index)
+    }
+}
+
+/// The state root, record by record.
+#[derive(Clone, Default)]
+pub(crate) struct StateRoot {
+    hash: Sha256,
+    pub(crate) records: u64,
+    pub(crate) bytes: u64,
+    last: Option<Vec<u8>>,
+}
+
+impl StateRoot {
+    /// Adds records. `false` if a key does not come after the one before it.
+    pub(crate) fn add(&mut self, records: &[Record]) -> bool {
+        for (key, value) in records {
+            if self.last.as_ref().is_some_and(|last| last >= key) {
+                return false;
+            }
+            absorb(&mut self.hash, key);
+            absorb(&mut self.hash, value);
+            self.records = self.records.saturating_add(1);
+            let size = u64::try_from(key.len().saturating_add(value.len())).unwrap_or(u64::MAX);
+            self.bytes = self.bytes.saturating_add(size);
+            self.last = Some(key.clone());
+        }
+        true
+    }
+
+    pub(crate) fn finish(self) -> [u8; 32] {
+        self.hash.finalize().into()
+    }
+}
+
+/// Describes a frozen state, which takes a pass over all its records. Yields to other tasks on the way.
+pub(crate) async fn describe(frozen: &dyn Frozen, incarnation: u64) -> Result<SnapshotMeta, StoreFault> {
+    let applied = AppliedState::decode(&frozen.applied()?)?;
+    let mut root = StateRoot::default();
+    let mut after: Option<Vec<u8>> = None;
+    loop {
+        let records = frozen.scan(after.as_deref(), RECORDS_PER_TURN, CHUNK_BYTES_MAX)?;
+        let Some((last, _)) = records.last() else { break };
+        after = Some(last.clone());
+        if !root.add(&records) {
+            return Err(StoreFault::Corrupt {
+                what: "snapshot order",
+                kind: 0,
+            });
+        }
+        tokio::task::yield_now().await;
+    }
+    Ok(SnapshotMeta {
+        incarnation,
+        index: applied.last.index,
+        term: term_of(&applied.last),
+        chain: applied.chain,
+        records: root.records,
+        bytes: root.bytes,
+        state_root: root.finish(),
+        membership: applied.membership,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn metas_survive_their_encoding_and_truncated_ones_do_not_decode() {
+        let meta = SnapshotMeta {
+            incarnation: 1,
+            index: 2,
+            term: 3,
+            chain: [4; 32],
+            state_root: [5; 32],
+            records: 6,
+            bytes: 7,
+            membership: StoredMembership::new(Some(log_id(1, 1)), Default::default()),
+        };
+        let bytes = meta.encode();
+        assert_eq!(SnapshotMeta::decode(&bytes), Some(meta));
+        for length in 0..bytes.len() {
+            assert_eq!(SnapshotMeta::decode(&bytes[..length]), None, "{length}");
+        }
+    }
+
+    #[test]
+    fn the_state_root_is_the_hash_of_its_written_out_encoding() {
+        let records = vec![
+            (b"a".to_vec(), Bytes::from_static(b"xy")),
+            (b"b".to_vec(), Bytes::new()),
+        ];
+        let mut root = StateRoot::default();
+        assert!(root.add(&records));
+        let written: &[u8] = &[0, 0, 0, 1, b'a', 0, 0, 0, 2, b'x', b'y', 0, 0, 0, 1, b'b', 0, 0, 0, 0];
+        let expected: [u8; 32] = Sha256::digest(written).into();
+        assert_eq!((root.records, root.bytes), (2, 4));
+        assert_eq!(root.finish(), expected);
+    }
+
+    #[test]
+    fn records_out_of_order_or_twice_have_no_state_root() {
+        let record = |key: &[u8]| (key.to_vec(), Bytes::new());
+        assert!(!StateRoot::default().add(&[record(b"b"), record(b"a")]));
+        assert!(!StateRoot::default().add(&[record(b"a"), record(b"a")]));
+    }
+}

@@ -1,0 +1,162 @@
+//! Kept states: RocksDB checkpoints, which share the database's files by hard links.
+//!
+//! ```text
+//! <store>/db                    the database
+//! <store>/marks/<index>         a checkpoint of it
+//! <store>/marks/<index>.part    one that was not finished; removed when the store opens
+//! ```
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+
+use rocksdb::checkpoint::Checkpoint;
+use rocksdb::{DB, Options};
+use symbolon_consensus::StoreFault;
+
+use super::fault::io;
+use crate::engine::{Kept, Pair, Read, Space};
+use crate::limits::FROZEN_OPEN_FILES_MAX;
+use crate::sync::lock;
+
+/// Where kept states lie under a store's directory.
+pub(crate) const MARKS: &str = "marks";
+const PART: &str = "part";
+
+pub(crate) struct Marks {
+    directory: PathBuf,
+    kept: Mutex<BTreeMap<u64, Arc<Mark>>>,
+}
+
+/// One kept state. Its files go with the last reader once it is no longer wanted.
+struct Mark {
+    db: DB,
+    path: PathBuf,
+    unwanted: AtomicBool,
+}
+
+impl Drop for Mark {
+    fn drop(&mut self) {
+        if self.unwanted.load(Ordering::Acquire)
+            && let Err(error) = std::fs::remove_dir_all(&self.path)
+        {
+            // Tried again when the store next forgets what it does not keep.
+            tracing::warn!(%error, "a kept state could not be removed");
+        }
+    }
+}
+
+fn file(operation: &'static str) -> impl Fn(std::io::Error) -> StoreFault {
+    move |error| StoreFault::Io {
+        operation,
+        detail: error.to_string().into(),
+    }
+}
+
+fn open(path: PathBuf) -> Result<Arc<Mark>, StoreFault> {
+    let mut options = Options::default();
+    options.set_max_open_files(FROZEN_OPEN_FILES_MAX);
+    // It keeps no log of its own opening.
+    options.set_log_level(rocksdb::LogLevel::Fatal);
+    let families = std::iter::once("default").chain(Space::ALL.iter().map(|space| space.name()));
+    let db = DB::open_cf_for_read_only(&options, &path, families, false).map_err(io("opening a kept state"))?;
+    Ok(Arc::new(Mark {
+        db,
+        path,
+        unwanted: AtomicBool::new(false),
+    }))
+}
+
+/// Makes a directory's entries durable.
+fn sync_directory(path: &Path) -> Result<(), StoreFault> {
+    std::fs::File::open(path)
+        .and_then(|directory| directory.sync_all())
+        .map_err(file("syncing a directory"))
+}
+
+impl Marks {
+    pub(crate) fn open(store: &Path) -> Result<Self, StoreFault> {
+        let directory = store.join(MARKS);
+        std::fs::create_dir_all(&directory).map_err(file("creating a directory"))?;
+        let mut kept = BTreeMap::new();
+        for entry in std::fs::read_dir(&directory).map_err(file("reading a directory"))? {
+            let path = entry.map_err(file("reading a directory"))?.path();
+            let index = path
+                .file_name()
+                .and_then(|name| name.to_str())
+                .and_then(|name| name.parse::<u64>().ok());
+            match index {
+                Some(index) => {
+                    kept.insert(index, open(path)?);
+                }
+                None if path.extension().is_some_and(|extension| extension == PART) => {
+                    std::fs::remove_dir_all(&path).map_err(file("removing an unfinished kept state"))?;
+                }
+                None => {}
+            }
+        }
+        Ok(Self {
+            directory,
+            kept: Mutex::new(kept),
+        })
+    }
+
+    pub(crate) fn freeze(&self, db: &DB, index: u64) -> Result<Arc<dyn Read>, StoreFault> {
+        let mut kept = lock(&self.kept);
+        if let Some(mark) = kept.get(&index) {
+            return Ok(Arc::clone(mark) as Arc<dyn Read>);
+        }
+        let path = self.directory.join(index.to_string());
+        let part = self.directory.join(format!("{index}.{PART}"));
+        for leftover in [&path, &part] {
+            if leftover.exists() {
+                std::fs::remove_dir_all(leftover).map_err(file("removing a kept state"))?;
+            }
+        }
+        Checkpoint::new(db)
+            .and_then(|checkpoint| checkpoint.create_checkpoint(&part))
+            .map_err(io("keeping a state"))?;
+        std::fs::rename(&part, &path).map_err(file("keeping a state"))?;
+        sync_directory(&self.directory)?;
+        let mark = open(path)?;
+        kept.insert(index, Arc::clone(&mark));
+        Ok(mark)
+    }
+
+    pub(crate) fn all(&self) -> Vec<Kept> {
+        lock(&self.kept)
+            .iter()
+            .map(|(index, mark)| (*index, Arc::clone(mark) as Arc<dyn Read>))
+            .collect()
+    }
+
+    pub(crate) fn keep(&self, indices: &[u64]) {
+        let mut kept = lock(&self.kept);
+        let unwanted: Vec<u64> = kept.keys().filter(|index| !indices.contains(index)).copied().collect();
+        for mark in unwanted.iter().filter_map(|index| kept.remove(index)) {
+            mark.unwanted.store(true, Ordering::Release);
+        }
+    }
+}
+
+impl Read for Mark {
+    fn get(&self, space: Space, key: &[u8]) -> Result<Option<Vec<u8>>, StoreFault> {
+        Read::get(&self.db, space, key)
+    }
+
+    fn scan(
+        &self,
+        space: Space,
+        from: &[u8],
+        until: &[u8],
+        limit: usize,
+        bytes_max: usize,
+    ) -> Result<Vec<Pair>, StoreFault> {
+        self.db.scan(space, from, until, limit, bytes_max)
+    }
+
+    fn last(&self, space: Space, from: &[u8], until: &[u8]) -> Result<Option<Pair>, StoreFault> {
+        self.db.last(space, from, until)
+    }
+}

@@ -1,0 +1,292 @@
+//! RocksDB.
+//!
+//! Every write goes into one write-ahead log and is visible at once; only the sync queue ([`queue`]) makes it durable.
+//! Applied batches are written without a sync: after a crash they are applied again from the log.
+
+pub(crate) mod fault;
+mod frozen;
+mod queue;
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use rocksdb::{
+    BlockBasedOptions, Cache, ColumnFamily, ColumnFamilyDescriptor, DB, DBRecoveryMode, Direction, IteratorMode,
+    Options, ReadOptions, WriteBatch,
+};
+use symbolon_consensus::{Done, Durability, StoreFault};
+
+use crate::engine::{Engine, Kept, Op, Pair, Read, Space};
+use crate::limits::{BLOCK_CACHE_BYTES, MEMTABLE_BYTES, MEMTABLE_BYTES_EACH, OPEN_FILES_MAX, WAL_BYTES_MAX};
+use fault::{io, missing};
+use frozen::Marks;
+use queue::SyncQueue;
+
+/// Where the database lies under a store's directory.
+pub(crate) const DATABASE: &str = "db";
+
+pub(crate) struct RocksEngine {
+    // Dropped first: its thread ends before the database closes.
+    queue: SyncQueue,
+    db: Arc<DB>,
+    path: PathBuf,
+    marks: Marks,
+}
+
+impl RocksEngine {
+    pub(crate) fn open(path: &Path) -> Result<Self, StoreFault> {
+        std::fs::create_dir_all(path).map_err(|error| StoreFault::Io {
+            operation: "creating the store's directory",
+            detail: error.to_string().into(),
+        })?;
+        let database = path.join(DATABASE);
+        let db = DB::open_cf_descriptors(&database_options(), &database, descriptors()).map_err(io("opening"))?;
+        let db = Arc::new(db);
+        let marks = Marks::open(path)?;
+        Ok(Self {
+            queue: SyncQueue::start(Arc::clone(&db))?,
+            db,
+            path: path.to_owned(),
+            marks,
+        })
+    }
+}
+
+/// Options of the database itself. Tuned for little memory: a node's data is a few hundred megabytes.
+pub(crate) fn database_options() -> Options {
+    let mut options = Options::default();
+    options.create_if_missing(true);
+    options.create_missing_column_families(true);
+    options.set_paranoid_checks(true);
+    options.set_db_write_buffer_size(MEMTABLE_BYTES);
+    options.set_max_total_wal_size(WAL_BYTES_MAX);
+    options.set_max_open_files(OPEN_FILES_MAX);
+    options.set_max_background_jobs(2);
+    // A torn tail is what a crash leaves and was never acknowledged. Damage before it is not a crash: refuse to open.
+    options.set_wal_recovery_mode(DBRecoveryMode::TolerateCorruptedTailRecords);
+    // RocksDB's own log: few, small, without statistics.
+    options.set_keep_log_file_num(2);
+    options.set_max_log_file_size(1024 * 1024);
+    options.set_stats_dump_period_sec(0);
+    options.set_skip_stats_update_on_db_open(true);
+    options
+}
+
+/// Column families and their options.
+pub(crate) fn descriptors() -> Vec<ColumnFamilyDescriptor> {
+    let cache = Cache::new_lru_cache(BLOCK_CACHE_BYTES);
+    let spaces = Space::ALL.iter().map(|space| space.name());
+    // RocksDB insists on a family of this name; nothing is kept in it.
+    let names = std::iter::once("default").chain(spaces);
+    names
+        .map(|name| ColumnFamilyDescriptor::new(name, family_options(&cache)))
+        .collect()
+}
+
+fn family_options(cache: &Cache) -> Options {
+    let mut block = BlockBasedOptions::default();
+    block.set_block_cache(cache);
+    block.set_bloom_filter(10.0, false);
+    let mut options = Options::default();
+    options.set_write_buffer_size(MEMTABLE_BYTES_EACH);
+    options.set_block_based_table_factory(&block);
+    // Sealed values do not compress.
+    options.set_compression_type(rocksdb::DBCompressionType::None);
+    options
+}
+
+pub(crate) fn family(db: &DB, space: Space) -> Result<&ColumnFamily, StoreFault> {
+    db.cf_handle(space.name()).ok_or_else(|| missing(space))
+}
+
+pub(crate) fn add_to(batch: &mut WriteBatch, db: &DB, ops: &[Op]) -> Result<(), StoreFault> {
+    for op in ops {
+        match op {
+            Op::Put { space, key, value } => batch.put_cf(family(db, *space)?, key, value),
+            Op::Delete { space, key } => batch.delete_cf(family(db, *space)?, key),
+            Op::DeleteRange { space, from, until } => {
+                batch.delete_range_cf(family(db, *space)?, from.as_slice(), until.as_slice());
+            }
+        }
+    }
+    Ok(())
+}
+
+fn collect(
+    pairs: impl Iterator<Item = Result<(Box<[u8]>, Box<[u8]>), rocksdb::Error>>,
+    limit: usize,
+    bytes_max: usize,
+) -> Result<Vec<Pair>, StoreFault> {
+    let mut found = Vec::new();
+    let mut bytes = 0usize;
+    for pair in pairs.take(limit) {
+        let (key, value) = pair.map_err(io("reading"))?;
+        if bytes >= bytes_max && !found.is_empty() {
+            break;
+        }
+        bytes = bytes.saturating_add(value.len());
+        found.push((key.into_vec(), value.into_vec()));
+    }
+    Ok(found)
+}
+
+fn until_option(until: &[u8]) -> ReadOptions {
+    let mut options = ReadOptions::default();
+    options.set_iterate_upper_bound(until);
+    options
+}
+
+impl Read for DB {
+    fn get(&self, space: Space, key: &[u8]) -> Result<Option<Vec<u8>>, StoreFault> {
+        self.get_cf(family(self, space)?, key).map_err(io("reading"))
+    }
+
+    fn scan(
+        &self,
+        space: Space,
+        from: &[u8],
+        until: &[u8],
+        limit: usize,
+        bytes_max: usize,
+    ) -> Result<Vec<Pair>, StoreFault> {
+        let mode = IteratorMode::From(from, Direction::Forward);
+        collect(
+            self.iterator_cf_opt(family(self, space)?, until_option(until), mode),
+            limit,
+            bytes_max,
+        )
+    }
+
+    fn last(&self, space: Space, from: &[u8], until: &[u8]) -> Result<Option<Pair>, StoreFault> {
+        let mut iterator = self.iterator_cf_opt(family(self, space)?, until_option(until), IteratorMode::End);
+        let pair = iterator.next().transpose().map_err(io("reading"))?;
+        Ok(pair
+            .filter(|(key, _)| **key >= *from)
+            .map(|(key, value)| (key.into_vec(), value.into_vec())))
+    }
+}
+
+/// The database as it was.
+struct AsOf<'a> {
+    db: &'a DB,
+    snapshot: rocksdb::Snapshot<'a>,
+}
+
+impl Read for AsOf<'_> {
+    fn get(&self, space: Space, key: &[u8]) -> Result<Option<Vec<u8>>, StoreFault> {
+        self.snapshot
+            .get_cf(family(self.db, space)?, key)
+            .map_err(io("reading"))
+    }
+
+    fn scan(
+        &self,
+        space: Space,
+        from: &[u8],
+        until: &[u8],
+        limit: usize,
+        bytes_max: usize,
+    ) -> Result<Vec<Pair>, StoreFault> {
+        let mode = IteratorMode::From(from, Direction::Forward);
+        let family = family(self.db, space)?;
+        collect(
+            self.snapshot.iterator_cf_opt(family, until_option(until), mode),
+            limit,
+            bytes_max,
+        )
+    }
+
+    fn last(&self, space: Space, from: &[u8], until: &[u8]) -> Result<Option<Pair>, StoreFault> {
+        let family = family(self.db, space)?;
+        let mut iterator = self
+            .snapshot
+            .iterator_cf_opt(family, until_option(until), IteratorMode::End);
+        let pair = iterator.next().transpose().map_err(io("reading"))?;
+        Ok(pair
+            .filter(|(key, _)| **key >= *from)
+            .map(|(key, value)| (key.into_vec(), value.into_vec())))
+    }
+}
+
+impl Read for RocksEngine {
+    fn get(&self, space: Space, key: &[u8]) -> Result<Option<Vec<u8>>, StoreFault> {
+        Read::get(&*self.db, space, key)
+    }
+
+    fn scan(
+        &self,
+        space: Space,
+        from: &[u8],
+        until: &[u8],
+        limit: usize,
+        bytes_max: usize,
+    ) -> Result<Vec<Pair>, StoreFault> {
+        self.db.scan(space, from, until, limit, bytes_max)
+    }
+
+    fn last(&self, space: Space, from: &[u8], until: &[u8]) -> Result<Option<Pair>, StoreFault> {
+        self.db.last(space, from, until)
+    }
+}
+
+impl Engine for RocksEngine {
+    fn snapshot(&self) -> Box<dyn Read + '_> {
+        Box::new(AsOf {
+            db: &self.db,
+            snapshot: self.db.snapshot(),
+        })
+    }
+
+    fn write(&self, ops: Vec<Op>) -> Result<(), StoreFault> {
+        self.queue.healthy()?;
+        let mut batch = WriteBatch::default();
+        add_to(&mut batch, &self.db, &ops)?;
+        self.db.write(batch).map_err(io("writing"))
+    }
+
+    fn write_durably(&self, ops: Vec<Op>) -> Result<(), StoreFault> {
+        self.write(ops)?;
+        self.queue.sync_now()
+    }
+
+    fn submit(&self, ops: Vec<Op>, durability: Durability, done: Done) {
+        self.queue.submit(ops, durability, done);
+    }
+
+    fn freeze(&self, index: u64) -> Result<Arc<dyn Read>, StoreFault> {
+        self.marks.freeze(&self.db, index)
+    }
+
+    fn frozen(&self) -> Result<Vec<Kept>, StoreFault> {
+        Ok(self.marks.all())
+    }
+
+    fn keep_frozen(&self, indices: &[u64]) -> Result<(), StoreFault> {
+        self.marks.keep(indices);
+        Ok(())
+    }
+
+    fn free_bytes(&self) -> Result<u64, StoreFault> {
+        let stat = nix::sys::statvfs::statvfs(&self.path).map_err(|errno| StoreFault::Io {
+            operation: "asking for free space",
+            detail: errno.desc().into(),
+        })?;
+        Ok(stat.blocks_available().saturating_mul(stat.fragment_size()))
+    }
+
+    fn space_bytes(&self, space: Space) -> Result<u64, StoreFault> {
+        let family = family(&self.db, space)?;
+        let property = |name| {
+            self.db
+                .property_int_value_cf(family, name)
+                .map_err(io("asking for sizes"))
+        };
+        let files = property(rocksdb::properties::TOTAL_SST_FILES_SIZE)?.unwrap_or(0);
+        let memory = property(rocksdb::properties::CUR_SIZE_ALL_MEM_TABLES)?.unwrap_or(0);
+        Ok(files.saturating_add(memory))
+    }
+
+    fn syncs(&self) -> u64 {
+        self.queue.syncs()
+    }
+}

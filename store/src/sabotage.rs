@@ -1,0 +1,13 @@
+//! Seeded bugs, compiled only with the feature `sabotage` and switched on by `SYMBOLON_SABOTAGE`: a check that cannot
+//! fail proves nothing, so some test must fail with each of them.
+
+/// Whether durability is only pretended: `SYMBOLON_SABOTAGE=skip-syncs`.
+#[cfg(feature = "sabotage")]
+pub(crate) fn skips_syncs() -> bool {
+    std::env::var_os("SYMBOLON_SABOTAGE").is_some_and(|bugs| bugs == "skip-syncs")
+}
+
+#[cfg(not(feature = "sabotage"))]
+pub(crate) const fn skips_syncs() -> bool {
+    false
+}

@@ -1,0 +1,157 @@
+//! Three members in one process, on RocksDB.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "helpers of tests"
+)]
+
+mod common;
+
+use std::time::{Duration, Instant};
+
+use common::{Net, eventually, leader, members, open, propose, put, start};
+use symbolon_consensus::{Consensus, Storage, View};
+
+struct Three {
+    net: Net,
+    directories: Vec<tempfile::TempDir>,
+    members: Vec<Consensus>,
+}
+
+async fn three() -> Three {
+    let net = Net::default();
+    let directories: Vec<_> = (0..3).map(|_| tempfile::tempdir().unwrap()).collect();
+    let mut running = Vec::new();
+    for (node, directory) in (1..).zip(&directories) {
+        running.push(start(&net, node, &open(directory.path(), node)).await);
+    }
+    for member in &running {
+        // The first may already have told the others.
+        let _ = member.initialize(members(&[1, 2, 3])).await;
+    }
+    Three {
+        net,
+        directories,
+        members: running,
+    }
+}
+
+async fn equal_chains(members: &[&Consensus], index: u64) {
+    eventually("everybody has applied", || {
+        members.iter().all(|m| m.progress().applied() >= index)
+    })
+    .await;
+    let chains: Vec<_> = members.iter().map(|m| m.chain_at(index).unwrap().unwrap()).collect();
+    assert!(
+        chains.windows(2).all(|pair| pair[0] == pair[1]),
+        "chains differ at {index}"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_write_reaches_every_member_and_survives_the_leader() {
+    let three = three().await;
+    let all: Vec<&Consensus> = three.members.iter().collect();
+    let first = propose(&all, put("a", "1")).await.unwrap();
+    assert_eq!(first.reply, "new");
+    equal_chains(&all, first.index).await;
+    assert_eq!(all[0].chain_at(first.index).unwrap(), Some(first.chain));
+
+    let dead = leader(&all).await;
+    three.net.leave(dead).unwrap().shutdown().await;
+    let killed = Instant::now();
+    let rest: Vec<&Consensus> = all.into_iter().filter(|m| m.node() != dead).collect();
+    let second = propose(&rest, put("a", "2")).await.unwrap();
+    assert!(killed.elapsed() < Duration::from_secs(2), "took {:?}", killed.elapsed());
+    assert_eq!(second.reply, "replaced");
+    equal_chains(&rest, second.index).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_restarted_member_catches_up_and_agrees_on_the_chain() {
+    let mut three = three().await;
+    let all: Vec<&Consensus> = three.members.iter().collect();
+    let first = propose(&all, put("a", "1")).await.unwrap();
+    equal_chains(&all, first.index).await;
+
+    let down = three.members.remove(2);
+    three.net.leave(down.node());
+    down.shutdown().await;
+    drop(down);
+    let rest: Vec<&Consensus> = three.members.iter().collect();
+    for n in 0..50 {
+        propose(&rest, put("b", &n.to_string())).await.unwrap();
+    }
+    let store = open(three.directories[2].path(), 3);
+    let back = start(&three.net, 3, &store).await;
+    let last = propose(&rest, put("c", "x")).await.unwrap();
+    equal_chains(&[rest[0], rest[1], &back], last.index).await;
+    assert_eq!(store.view().get(b"b").unwrap().unwrap(), "49");
+    assert_eq!(
+        store
+            .reader()
+            .name_get(common::NAME_KIND, common::PARENT, b"c")
+            .unwrap()
+            .unwrap(),
+        "c"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_cluster_that_stops_as_a_whole_goes_on_where_it_was() {
+    let three = three().await;
+    let all: Vec<&Consensus> = three.members.iter().collect();
+    let before = propose(&all, put("a", "1")).await.unwrap();
+    let Three {
+        net,
+        directories,
+        members,
+    } = three;
+    for member in members {
+        net.leave(member.node());
+        member.shutdown().await;
+    }
+    let mut again = Vec::new();
+    for (node, directory) in (1..).zip(&directories) {
+        again.push(start(&net, node, &open(directory.path(), node)).await);
+    }
+    let all: Vec<&Consensus> = again.iter().collect();
+    let after = propose(&all, put("a", "2")).await.unwrap();
+    assert_eq!(after.reply, "replaced");
+    equal_chains(&all, after.index).await;
+    assert_eq!(all[0].chain_at(before.index).unwrap(), Some(before.chain));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn many_proposals_at_once_share_syncs() {
+    let net = Net::default();
+    let directories: Vec<_> = (0..3).map(|_| tempfile::tempdir().unwrap()).collect();
+    let stores: Vec<_> = (1..).zip(&directories).map(|(node, d)| open(d.path(), node)).collect();
+    let mut running = Vec::new();
+    for (node, store) in (1..).zip(&stores) {
+        running.push(start(&net, node, store).await);
+    }
+    running[0].initialize(members(&[1, 2, 3])).await.unwrap();
+    let all: Vec<&Consensus> = running.iter().collect();
+    propose(&all, put("warm", "up")).await.unwrap();
+    let at = leader(&all).await;
+    let leading = running[usize::try_from(at - 1).unwrap()].clone();
+    let before = stores[0].syncs();
+    let mut tasks = tokio::task::JoinSet::new();
+    for n in 0..1000 {
+        let leading = leading.clone();
+        tasks.spawn(async move {
+            leading
+                .propose(put(&format!("key-{n}"), &"v".repeat(1024)))
+                .await
+                .unwrap()
+        });
+    }
+    while let Some(done) = tasks.join_next().await {
+        done.unwrap();
+    }
+    let syncs = stores[0].syncs() - before;
+    assert!(syncs < 500, "1,000 writes took {syncs} syncs");
+}

@@ -1,0 +1,208 @@
+//! Snapshots: marked, vouched for, transferred, refused.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "helpers of tests"
+)]
+
+mod common;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use common::{
+    Keys, NAME_KIND, Net, PARENT, Word, eventually, mark, members, open, propose, put, settings, start, start_with,
+};
+use symbolon_consensus::{Consensus, SnapshotRefused, Storage};
+use symbolon_store::Store;
+
+struct Two {
+    net: Net,
+    _directories: Vec<tempfile::TempDir>,
+    third: tempfile::TempDir,
+    members: Vec<Consensus>,
+    stores: Vec<Store>,
+}
+
+/// Two of three members run, hold `records` records, and have purged their log behind a snapshot.
+async fn two_ahead(records: usize) -> Two {
+    let net = Net::default();
+    let directories: Vec<_> = (0..2).map(|_| tempfile::tempdir().unwrap()).collect();
+    let stores: Vec<_> = (1..).zip(&directories).map(|(node, d)| open(d.path(), node)).collect();
+    let mut running = Vec::new();
+    for (node, store) in (1..).zip(&stores) {
+        running.push(start(&net, node, store).await);
+    }
+    running[0].initialize(members(&[1, 2, 3])).await.unwrap();
+    let all: Vec<&Consensus> = running.iter().collect();
+    let mut tasks = tokio::task::JoinSet::new();
+    propose(&all, put("first", "value")).await.unwrap();
+    let leading = running.iter().find(|m| m.leader() == Some(m.node())).unwrap().clone();
+    for n in 0..records {
+        let leading = leading.clone();
+        tasks.spawn(async move {
+            leading
+                .propose(put(&format!("key-{n:05}"), &"v".repeat(500)))
+                .await
+                .unwrap()
+        });
+    }
+    while let Some(done) = tasks.join_next().await {
+        done.unwrap();
+    }
+    let marked = propose(&all, mark()).await.unwrap();
+    for n in 0..10 {
+        propose(&all, put("after", &n.to_string())).await.unwrap();
+    }
+    for member in &running {
+        let mut marks = member.marks();
+        let described = marks.wait_for(|meta| meta.as_ref().is_some_and(|meta| meta.index == marked.index));
+        tokio::time::timeout(Duration::from_secs(10), described)
+            .await
+            .unwrap()
+            .unwrap();
+        member.adopt_mark().await.unwrap();
+        eventually("the log is purged", || member.status().purged.is_some()).await;
+        assert_eq!(member.status().snapshot, Some(marked.index));
+    }
+    Two {
+        net,
+        _directories: directories,
+        third: tempfile::tempdir().unwrap(),
+        members: running,
+        stores,
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn members_agree_on_the_state_root_of_a_mark() {
+    let two = two_ahead(200).await;
+    let metas: Vec<_> = two
+        .members
+        .iter()
+        .map(|m| m.marks().borrow().clone().unwrap())
+        .collect();
+    assert_eq!(metas[0], metas[1]);
+    // "after" was written behind the mark.
+    assert_eq!(metas[0].records, 201);
+    assert_eq!(two.members[0].chain_at(metas[0].index).unwrap(), Some(metas[0].chain));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_member_that_lags_behind_the_log_takes_over_a_snapshot() {
+    let two = two_ahead(3000).await;
+    let store = open(two.third.path(), 3);
+    let keys = Keys::default();
+    let (applied, restored) = (Arc::clone(&keys.applied), Arc::clone(&keys.restored));
+    let third = start_with(&two.net, settings(3), &store, Box::new(keys), Arc::new(Word(b"word"))).await;
+    let last = propose(&two.members.iter().collect::<Vec<_>>(), put("last", "x"))
+        .await
+        .unwrap();
+    eventually("the third has caught up", || third.progress().applied() >= last.index).await;
+
+    let mark = two.members[0].marks().borrow().clone().unwrap();
+    assert_eq!(*restored.lock().unwrap(), [0, mark.index]);
+    assert!(
+        *applied.lock().unwrap().first().unwrap() > mark.index,
+        "entries in the snapshot are not applied again"
+    );
+    assert_eq!(third.chain_at(last.index).unwrap(), Some(last.chain));
+    let (ours, theirs) = (store.view(), two.stores[0].view());
+    assert_eq!(
+        ours.scan(b"", None, usize::MAX).unwrap(),
+        theirs.scan(b"", None, usize::MAX).unwrap()
+    );
+    assert_eq!(
+        ours.name_get(NAME_KIND, PARENT, b"key-00017").unwrap().unwrap(),
+        "key-00017"
+    );
+    assert_eq!(
+        ours.names(NAME_KIND, PARENT, Some(b"key-02990"), 5).unwrap(),
+        theirs.names(NAME_KIND, PARENT, Some(b"key-02990"), 5).unwrap()
+    );
+    drop((ours, theirs));
+
+    // What it has taken over survives a restart, and it can pass it on.
+    two.net.leave(3);
+    third.shutdown().await;
+    drop((third, store));
+    let store = open(two.third.path(), 3);
+    assert_eq!(store.view().get(b"key-00017").unwrap().unwrap(), "v".repeat(500));
+    let third = start(&two.net, 3, &store).await;
+    eventually("it is where it was", || third.progress().applied() >= last.index).await;
+    eventually("its snapshot is known", || third.status().snapshot == Some(mark.index)).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_snapshot_that_nobody_vouches_for_is_refused_and_changes_nothing() {
+    let two = two_ahead(50).await;
+    let store = open(two.third.path(), 3);
+    let third = start_with(
+        &two.net,
+        settings(3),
+        &store,
+        Box::new(Keys::default()),
+        Arc::new(Word(b"other")),
+    )
+    .await;
+    eventually("a refusal", || third.last_snapshot_refusal().is_some()).await;
+    assert!(matches!(
+        third.last_snapshot_refusal(),
+        Some(SnapshotRefused::NotVouchedFor { .. })
+    ));
+    assert_eq!(third.progress().applied(), 0);
+    assert!(store.view().scan(b"", None, 10).unwrap().is_empty());
+    assert!(third.status().running);
+    // The two go on without it.
+    propose(&two.members.iter().collect::<Vec<_>>(), put("on", "x"))
+        .await
+        .unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_snapshot_of_another_incarnation_is_refused() {
+    let two = two_ahead(5).await;
+    let store = open(two.third.path(), 3);
+    let mut settings = settings(3);
+    settings.incarnation = 1;
+    let third = start_with(
+        &two.net,
+        settings,
+        &store,
+        Box::new(Keys::default()),
+        Arc::new(Word(b"word")),
+    )
+    .await;
+    eventually("a refusal", || third.last_snapshot_refusal().is_some()).await;
+    assert_eq!(
+        third.last_snapshot_refusal(),
+        Some(SnapshotRefused::OtherIncarnation { theirs: 0, ours: 1 })
+    );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn only_the_kept_states_stay_on_disk() {
+    let two = two_ahead(5).await;
+    let all: Vec<&Consensus> = two.members.iter().collect();
+    for round in 0..3 {
+        propose(&all, put("round", &round.to_string())).await.unwrap();
+        let marked = propose(&all, mark()).await.unwrap();
+        for member in &all {
+            let mut marks = member.marks();
+            marks
+                .wait_for(|meta| meta.as_ref().is_some_and(|meta| meta.index >= marked.index))
+                .await
+                .unwrap();
+            member.adopt_mark().await.unwrap();
+            eventually("adopted", || member.status().snapshot == Some(marked.index)).await;
+        }
+    }
+    let kept = |n: usize| {
+        std::fs::read_dir(two._directories[n].path().join("marks"))
+            .unwrap()
+            .count()
+    };
+    eventually("old states are gone", || kept(0) == 1 && kept(1) == 1).await;
+}
