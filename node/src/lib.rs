@@ -1,2 +1,25 @@
-//! Placeholder until the crate is filled.
+//! The member daemon of a Symbolon cluster: QUIC, configuration, wiring; boring on purpose. It holds no plaintext.
+//!
+//! The daemon is [`cli::main`]; [`machine`] is the state machine as consensus drives it, which the simulation runs too.
 #![forbid(unsafe_code)]
+
+mod answers;
+mod audit;
+mod backup;
+pub mod cli;
+mod clocks;
+mod config;
+mod fragments;
+mod genesis;
+mod gossip;
+mod http;
+mod lockdown;
+pub mod machine;
+mod member;
+mod peers;
+mod probe;
+mod release;
+mod run;
+mod server;
+mod submit;
+mod token;

@@ -1,0 +1,342 @@
+//! Everything a node answers that holds no key material: listings, metadata, what a writer must know, status, audit.
+//! Each is decided by policy and recorded like a read.
+
+use crate::clocks::boot_ms;
+use crate::machine::ViewAdapter;
+use crate::member::{Member, error};
+use crate::release::{Client, Releases, broken, catch_up, excluded, refused};
+use bytes::Bytes;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use symbolon_crypto::Hash;
+use symbolon_custody::freshness::Deadline;
+use symbolon_custody::gate::{self, Asker, Recorded, Ruling, Scene};
+use symbolon_policy::Action;
+use symbolon_state::query::{self, Child};
+use symbolon_state::{Fault, Subject};
+use symbolon_wire::limits::{AUDIT_PAGE_MAX, LIST_MAX, VERSIONS_MAX};
+use symbolon_wire::path::Path;
+use symbolon_wire::v1::{self, response};
+use symbolon_wire::{Code, tls};
+
+/// Principals that one answer shows.
+const PRINCIPALS_MAX: usize = 10_000;
+
+/// One request being answered.
+pub(crate) struct Answering<'a> {
+    /// The node.
+    pub(crate) member: &'a Arc<Member>,
+    /// Its release path, which also records.
+    pub(crate) releases: &'a Releases,
+    /// Who asks.
+    pub(crate) client: &'a Client,
+    /// SHA-256 of the request as received.
+    pub(crate) request_hash: &'a Hash,
+}
+
+type Answer = Result<response::Result, v1::Error>;
+
+impl Answering<'_> {
+    fn asker(&self) -> Asker<'_> {
+        Asker {
+            client_key: &self.client.key,
+            source: self.client.source,
+            tls_group: tls::GROUP,
+            request_hash: self.request_hash,
+            purpose: "",
+        }
+    }
+
+    fn on_scene<T>(&self, decide: impl FnOnce(&Scene<'_>) -> Result<T, Fault>) -> Result<T, v1::Error> {
+        let decided = self.member.on_scene(|scene, _| decide(scene));
+        let decided = decided.map_err(|_| error(Code::Internal, "the operating system gives no randomness", ""))?;
+        decided.map_err(broken)
+    }
+
+    async fn fresh(&self, min_index: u64) -> Result<(), v1::Error> {
+        catch_up(self.member, min_index, Deadline::start(boot_ms()), None).await
+    }
+
+    /// Decides, records, and gives the subject back if the answer is allowed.
+    async fn allowed(&self, action: Action, path: Option<&str>, folder: bool) -> Result<Subject, v1::Error> {
+        let ruling: Ruling = self.on_scene(|scene| gate::rule_answer(scene, &self.asker(), action, path, folder))?;
+        match self.releases.answer(ruling).await? {
+            Recorded::Answered(subject, _) => Ok(subject),
+            Recorded::Refused(refusal, receipt) => {
+                crate::member::count(&self.member.counters.denials);
+                Err(refused(self.member, refusal, &receipt))
+            }
+            Recorded::Permitted(..) => Err(error(Code::Internal, "a release is no answer", "")),
+        }
+    }
+
+    /// A folder's children; an entry shows only if `list` is permitted on it.
+    pub(crate) async fn list(&self, request: v1::ListRequest) -> Answer {
+        self.fresh(request.min_index).await?;
+        let subject = self.allowed(Action::List, Some(&request.path), true).await?;
+        let limit = if request.limit == 0 {
+            LIST_MAX
+        } else {
+            request.limit.min(LIST_MAX)
+        } as usize;
+        let (entries, more, state_index) = self.on_scene(|scene| {
+            let mut after = request.after.clone();
+            let mut entries = Vec::new();
+            // Pages of what exists, filtered by what may be seen, until the answer is full.
+            loop {
+                let page = query::children(scene.view, subject.tenant, &request.path, &after, limit + 1)?;
+                let (last, full) = (page.last().map(|child| child.name.clone()), page.len() > limit);
+                for child in page {
+                    if self.shown(scene, &subject, &request.path, &child) {
+                        entries.push(v1::ListEntry {
+                            name: child.name,
+                            folder: child.folder,
+                        });
+                    }
+                }
+                match last {
+                    Some(last) if full && entries.len() <= limit => after = last,
+                    _ => break,
+                }
+            }
+            let more = entries.len() > limit;
+            entries.truncate(limit);
+            Ok((entries, more, scene.state_index))
+        })?;
+        Ok(response::Result::List(v1::ListReply {
+            entries,
+            more,
+            state_index,
+        }))
+    }
+
+    fn shown(&self, scene: &Scene<'_>, subject: &Subject, folder: &str, child: &Child) -> bool {
+        let path = if folder.is_empty() {
+            child.name.clone()
+        } else {
+            format!("{folder}/{}", child.name)
+        };
+        gate::shown(scene, &self.asker(), subject, Action::List, &path, child.folder)
+    }
+
+    /// A secret's versions.
+    pub(crate) async fn metadata(&self, request: v1::MetadataRequest) -> Answer {
+        self.fresh(request.min_index).await?;
+        let subject = self.allowed(Action::ReadMetadata, Some(&request.path), false).await?;
+        let path = parse(&request.path)?;
+        let n = self.member.roster.n();
+        let found = self.on_scene(|scene| {
+            let Some((id, secret)) = query::secret_at(scene.view, subject.tenant, &path)? else {
+                return Ok(None);
+            };
+            let mut versions = Vec::new();
+            for (version, state) in query::versions(scene.view, id, VERSIONS_MAX as usize)? {
+                versions.push(v1::VersionInfo {
+                    version,
+                    created_ms: state.created_ms,
+                    expires_ms: state.expires_ms,
+                    deleted: state.deleted,
+                    author: state.author.clone(),
+                    ciphertext_bytes: state.ciphertext_bytes,
+                    fragments_ok: query::confirmed(scene.view, &state, n)?,
+                    log_index: state.log_index,
+                });
+            }
+            Ok(Some(v1::MetadataReply {
+                secret: Bytes::copy_from_slice(id.bytes()),
+                latest: secret.latest,
+                versions,
+                state_index: scene.state_index,
+            }))
+        })?;
+        let message = format!("there is no secret at {path}");
+        found
+            .map(response::Result::Metadata)
+            .ok_or_else(|| error(Code::NotFound, message, "symbolon list"))
+    }
+
+    /// What the author of a write must know. Whoever may write or delete there may know it.
+    pub(crate) async fn resolve(&self, request: v1::ResolveRequest) -> Answer {
+        self.fresh(0).await?;
+        let path = parse(&request.path)?;
+        let subject = match self.allowed(Action::Write, Some(&request.path), false).await {
+            Err(refused) if refused.code == Code::Denied as u32 => {
+                let deleting = self.allowed(Action::Delete, Some(&request.path), false).await;
+                deleting.map_err(|_| refused)?
+            }
+            other => other?,
+        };
+        let reply = self.on_scene(|scene| {
+            let found = query::secret_at(scene.view, subject.tenant, &path)?;
+            let (secret, latest) = match &found {
+                Some((id, secret)) => (Bytes::copy_from_slice(id.bytes()), secret.latest),
+                None => (Bytes::new(), 0),
+            };
+            Ok(v1::ResolveReply {
+                tenant: Bytes::copy_from_slice(subject.tenant.bytes()),
+                principal: Bytes::copy_from_slice(subject.id.bytes()),
+                secret,
+                latest,
+                log_time_ms: scene.log_time_ms,
+                name: subject.record.name.clone(),
+            })
+        })?;
+        Ok(response::Result::Resolve(reply))
+    }
+
+    /// The policies in force.
+    pub(crate) async fn policies(&self, request: v1::PoliciesRequest) -> Answer {
+        self.fresh(request.min_index).await?;
+        self.as_operator_or(Action::ReadPolicy).await?;
+        let reply = self.on_scene(|scene| {
+            let record = query::policies(scene.view)?;
+            let sources = record.sources.into_iter().map(|s| v1::PolicySource {
+                name: s.name,
+                text: s.text,
+            });
+            Ok(v1::PoliciesReply {
+                version: record.version,
+                hash: Bytes::copy_from_slice(&scene.policies.hash()),
+                sources: sources.collect(),
+                state_index: scene.state_index,
+            })
+        })?;
+        Ok(response::Result::Policies(reply))
+    }
+
+    /// The registered principals.
+    pub(crate) async fn principals(&self, request: v1::PrincipalsRequest) -> Answer {
+        self.fresh(request.min_index).await?;
+        self.as_operator_or(Action::ReadPolicy).await?;
+        let reply = self.on_scene(|scene| {
+            let found = query::principals(scene.view, PRINCIPALS_MAX)?;
+            let principals = found.into_iter().map(|record| v1::Principal {
+                id: record.id,
+                tenant: record.tenant,
+                kind: record.kind,
+                name: record.name,
+                owner: record.owner,
+                purpose: record.purpose,
+                expires_ms: record.expires_ms,
+                groups: record.groups,
+                keys: record.keys,
+            });
+            Ok(v1::PrincipalsReply {
+                principals: principals.collect(),
+                state_index: scene.state_index,
+            })
+        })?;
+        Ok(response::Result::Principals(reply))
+    }
+
+    /// Operators of the roster set policies and identities by their signatures, before any policy exists, so they may
+    /// also see them; everyone else as Cedar says.
+    async fn as_operator_or(&self, action: Action) -> Result<(), v1::Error> {
+        let operator = self
+            .member
+            .roster
+            .operators
+            .iter()
+            .any(|op| op.key.fingerprint() == self.client.key);
+        if operator {
+            return Ok(());
+        }
+        self.allowed(action, None, false).await.map(|_| ())
+    }
+
+    /// This node's audit log, a page at a time.
+    pub(crate) async fn audit(&self, request: v1::AuditRequest) -> Answer {
+        self.as_operator_or(Action::ReadAudit).await?;
+        let limit = u64::from(request.limit.clamp(1, AUDIT_PAGE_MAX));
+        let failed = |reason: String| error(Code::Internal, reason, "see the node's log");
+        let audit = &self.member.audit;
+        let checkpoint = audit
+            .checkpoint(&self.member.boot)
+            .await
+            .map_err(|refused| failed(refused.to_string()))?;
+        let size = audit.durable();
+        let from = if request.tail {
+            size.saturating_sub(limit)
+        } else {
+            request.from
+        };
+        let leaves = audit.leaves(from, limit.min(size.saturating_sub(from)));
+        let leaves = leaves.map_err(|refused| failed(refused.to_string()))?;
+        let reader = self.member.store.reader();
+        let mut boots: Vec<v1::BootKeys> = {
+            let view = ViewAdapter::new(&reader);
+            let boots = query::boots(&view, self.member.node).map_err(broken)?;
+            boots.into_iter().map(|(statement, _)| statement).collect()
+        };
+        if boots
+            .last()
+            .is_none_or(|last| last.boot_counter < self.member.boot.statement.boot_counter)
+        {
+            boots.push(self.member.boot.statement.clone());
+        }
+        Ok(response::Result::Audit(v1::AuditReply {
+            from,
+            leaves,
+            checkpoint,
+            boots,
+        }))
+    }
+
+    /// How this node stands. Any registered principal may know.
+    pub(crate) fn status(&self) -> Answer {
+        let now = self.member.shown.load().log_time_ms;
+        let reader = self.member.store.reader();
+        let view = ViewAdapter::new(&reader);
+        if query::principal_by_key(&view, &self.client.key, now)
+            .map_err(broken)?
+            .is_none()
+        {
+            let next = "ask an operator to register it: symbolon agent register";
+            return Err(error(
+                Code::UnknownKey,
+                "the connection's key belongs to no live principal",
+                next,
+            ));
+        }
+        Ok(response::Result::Status(status(self.member)))
+    }
+}
+
+/// How this node stands.
+pub(crate) fn status(member: &Member) -> v1::StatusReply {
+    let shown = member.shown.load();
+    let raft = member.consensus.status();
+    let standing = member.standing();
+    let chain = member.consensus.chain_at(shown.applied).ok().flatten();
+    v1::StatusReply {
+        node: member.node.into(),
+        state: standing.word().to_owned(),
+        reason: standing.reason(),
+        leader: raft
+            .leader
+            .and_then(|leader| u32::try_from(leader).ok())
+            .unwrap_or_default(),
+        term: raft.term,
+        applied: shown.applied,
+        accepted: member.consensus.progress().accepted(),
+        chain: chain.map(|chain| Bytes::copy_from_slice(&chain)).unwrap_or_default(),
+        log_time_ms: shown.log_time_ms,
+        boot_counter: member.boot.signer.boot_counter,
+        feature_level: shown.feature_level,
+        roster_version: member.roster.version,
+        tls_group: tls::GROUP.to_owned(),
+        token: member.token.clone(),
+        audit_size: member.audit.durable(),
+        software: env!("CARGO_PKG_VERSION").to_owned(),
+        policy_version: shown.policy_version,
+        policies: shown.policies.len() as u64,
+        releases: member.counters.releases.load(Ordering::Relaxed),
+        denials: member.counters.denials.load(Ordering::Relaxed),
+        excluded: excluded(member),
+        syncs: member.store.syncs(),
+    }
+}
+
+fn parse(path: &str) -> Result<Path, v1::Error> {
+    Path::parse(path).map_err(|refused| error(Code::BadPath, refused.to_string(), "see docs/ARCHITECTURE.md, Names"))
+}

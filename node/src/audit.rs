@@ -1,0 +1,87 @@
+//! This node's audit log as the gate needs it, and its checkpoints.
+
+use crate::config::AuditMode;
+use crate::member::Boot;
+use bytes::Bytes;
+use symbolon_crypto::checkpoint::{BadCheckpoint, Checkpoint};
+use symbolon_custody::gate::{AuditFailed, AuditLog};
+use symbolon_store::{AuditFault, SavedCheckpoint, StoreFault};
+use symbolon_wire::audit::origin;
+
+/// The audit log of one node.
+pub(crate) struct NodeAudit {
+    log: symbolon_store::AuditLog,
+    mode: AuditMode,
+}
+
+/// A checkpoint could not be made.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum CheckpointError {
+    /// The log.
+    #[error(transparent)]
+    Log(#[from] AuditFault),
+    /// The note.
+    #[error(transparent)]
+    Note(#[from] BadCheckpoint),
+    /// The store.
+    #[error(transparent)]
+    Store(#[from] StoreFault),
+}
+
+impl NodeAudit {
+    /// Over an open log.
+    pub(crate) fn new(log: symbolon_store::AuditLog, mode: AuditMode) -> Self {
+        Self { log, mode }
+    }
+
+    /// Durable leaves.
+    pub(crate) fn durable(&self) -> u64 {
+        self.log.size()
+    }
+
+    /// Leaves from `from` on, at most `limit`; fewer where they are large.
+    pub(crate) fn leaves(&self, from: u64, limit: u64) -> Result<Vec<Bytes>, AuditFault> {
+        let limit = usize::try_from(limit).unwrap_or(usize::MAX);
+        let leaves = self.log.leaves(from, limit)?;
+        Ok(leaves.into_iter().map(Bytes::from).collect())
+    }
+
+    /// A checkpoint over all that is durable, signed by this boot, and kept: after a restart the log must still have it.
+    pub(crate) async fn checkpoint(&self, boot: &Boot) -> Result<Bytes, CheckpointError> {
+        let size = self.log.size();
+        if let Some(saved) = self.log.checkpoint()?
+            && saved.size == size
+            && size > 0
+        {
+            return Ok(saved.note);
+        }
+        let root = self.log.root(size)?;
+        let name = origin(boot.signer.cluster, boot.signer.node);
+        let note = Bytes::from(Checkpoint::new(&name, size, root)?.sign(&boot.checkpoint));
+        self.log
+            .save_checkpoint(&SavedCheckpoint {
+                size,
+                root,
+                note: note.clone(),
+            })
+            .await?;
+        Ok(note)
+    }
+}
+
+impl AuditLog for NodeAudit {
+    async fn append(&self, leaves: Vec<Bytes>) -> Result<u64, AuditFailed> {
+        let failed = |fault: StoreFault| AuditFailed {
+            reason: fault.to_string(),
+        };
+        let leaves: Vec<Vec<u8>> = leaves.into_iter().map(|leaf| leaf.to_vec()).collect();
+        let appended = self.log.append(&leaves).map_err(failed)?;
+        let first = appended.first;
+        match self.mode {
+            AuditMode::Durable => appended.durable().await.map_err(failed)?,
+            // The operator chose to lose the last records in a power failure rather than to wait for the disk.
+            AuditMode::Buffered => drop(appended),
+        }
+        Ok(first)
+    }
+}

@@ -1,0 +1,138 @@
+//! The command line of `symbolon-node`.
+
+use crate::config::{Config, LogFormat, LogLevel};
+use clap::{Parser, Subcommand};
+use std::io::IsTerminal;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use tracing_subscriber::filter::LevelFilter;
+
+/// One member of a Symbolon cluster: a custodian of fragments with its own PKCS#11 token.
+///
+/// A node never holds a value, a data key, or enough fragments to make one.
+#[derive(Parser)]
+#[command(version, arg_required_else_help = true)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Run the node until SIGTERM
+    ///
+    /// Example: symbolon-node run --config /etc/symbolon/node.toml
+    Run {
+        /// Configuration file
+        #[arg(long, env = "SYMBOLON_NODE_CONFIG")]
+        config: PathBuf,
+    },
+    /// Check a configuration file and print what is in force
+    CheckConfig {
+        /// Configuration file
+        #[arg(long, env = "SYMBOLON_NODE_CONFIG")]
+        config: PathBuf,
+    },
+    /// Make this node's keys in its token, and write its public entry for `symbolon init`
+    Prepare {
+        /// Configuration file
+        #[arg(long, env = "SYMBOLON_NODE_CONFIG")]
+        config: PathBuf,
+        /// Where the entry goes
+        #[arg(long)]
+        out: PathBuf,
+    },
+    /// Check a genesis roster and add this node's signature
+    SignGenesis {
+        /// Configuration file
+        #[arg(long, env = "SYMBOLON_NODE_CONFIG")]
+        config: PathBuf,
+        /// The roster that `symbolon init` made
+        roster: PathBuf,
+    },
+    /// Copy a stopped node's data
+    Backup {
+        /// Configuration file
+        #[arg(long, env = "SYMBOLON_NODE_CONFIG")]
+        config: PathBuf,
+        /// An empty or new folder
+        #[arg(long)]
+        to: PathBuf,
+    },
+    /// Put a backup back as a stopped node's data
+    Restore {
+        /// Configuration file
+        #[arg(long, env = "SYMBOLON_NODE_CONFIG")]
+        config: PathBuf,
+        /// A folder that `backup` made
+        #[arg(long)]
+        from: PathBuf,
+    },
+}
+
+/// Runs the command that the process was started with.
+pub fn main() -> ExitCode {
+    match execute(Cli::parse().command) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            eprintln!("error: {failure}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn execute(command: Command) -> Result<(), Box<dyn std::error::Error>> {
+    match command {
+        Command::Run { config } => {
+            let config = Config::read(&config)?;
+            start_logs(&config);
+            if config.development {
+                tracing::warn!("DEVELOPMENT: memory is not locked, core dumps are possible, any token is accepted");
+            } else {
+                crate::lockdown::production().map_err(crate::run::RunError::from)?;
+            }
+            let runtime = tokio::runtime::Builder::new_multi_thread()
+                .worker_threads(config.threads)
+                .enable_all()
+                .build()
+                .map_err(crate::run::RunError::Runtime)?;
+            runtime.block_on(crate::run::run(config))?;
+        }
+        Command::CheckConfig { config } => println!("{:#?}", Config::read(&config)?),
+        Command::Prepare { config, out } => {
+            crate::genesis::prepare(&Config::read(&config)?, &out)?;
+            println!(
+                "wrote {}; pass it to: symbolon init --node {}",
+                out.display(),
+                out.display()
+            );
+        }
+        Command::SignGenesis { config, roster } => {
+            let config = Config::read(&config)?;
+            crate::genesis::sign(&config, &roster)?;
+            println!("node {} signed {}", config.node, roster.display());
+        }
+        Command::Backup { config, to } => crate::backup::backup(&Config::read(&config)?, &to)?,
+        Command::Restore { config, from } => crate::backup::restore(&Config::read(&config)?, &from)?,
+    }
+    Ok(())
+}
+
+fn start_logs(config: &Config) {
+    let level = match config.log.level {
+        LogLevel::Error => LevelFilter::ERROR,
+        LogLevel::Warn => LevelFilter::WARN,
+        LogLevel::Info => LevelFilter::INFO,
+        LogLevel::Debug => LevelFilter::DEBUG,
+        LogLevel::Trace => LevelFilter::TRACE,
+    };
+    let logs = tracing_subscriber::fmt()
+        .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal())
+        .with_max_level(level)
+        .with_target(false);
+    match config.log.format {
+        LogFormat::Text => logs.init(),
+        LogFormat::Json => logs.json().init(),
+    }
+}

@@ -1,0 +1,261 @@
+//! The node's configuration: one TOML file, every setting checked before anything starts. `deploy/node.toml` is the
+//! reference.
+
+use serde::Deserialize;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+/// Largest configuration file, bytes.
+const FILE_BYTES_MAX: u64 = 64 * 1024;
+
+/// Why a configuration is refused. Each says where and what to write instead.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ConfigError {
+    /// The file cannot be read.
+    #[error("{}: {reason}", path.display())]
+    Unreadable {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        reason: std::io::Error,
+    },
+    /// Larger than any configuration.
+    #[error("{} has more than {FILE_BYTES_MAX} bytes", path.display())]
+    TooLarge {
+        /// The file.
+        path: PathBuf,
+    },
+    /// Not TOML, an unknown or missing setting, or one of the wrong type. The message shows the line.
+    #[error("{}: {reason}", path.display())]
+    Syntax {
+        /// The file.
+        path: PathBuf,
+        /// With line and column.
+        reason: Box<toml::de::Error>,
+    },
+    /// A setting whose value makes no sense, or not with another.
+    #[error("{}: {setting}: {what}", path.display())]
+    Setting {
+        /// The file.
+        path: PathBuf,
+        /// Its name.
+        setting: &'static str,
+        /// What is wrong, and what to write.
+        what: &'static str,
+    },
+}
+
+/// Everything that one node is told.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Config {
+    /// This node's index in the roster, from 1.
+    pub(crate) node: u16,
+    /// Its data: the database and the wrapped keys. Nothing else may be kept there.
+    pub(crate) data: PathBuf,
+    /// Where it listens (UDP).
+    pub(crate) listen: SocketAddr,
+    /// What the roster says of it: where others reach it.
+    pub(crate) address: Option<String>,
+    /// Where it stands; no region may hold t nodes.
+    pub(crate) region: String,
+    /// The signed genesis roster; absent only until the cluster's birth.
+    pub(crate) genesis: Option<PathBuf>,
+    /// When a release may go out.
+    #[serde(default)]
+    pub(crate) audit: AuditMode,
+    /// Its root of trust.
+    pub(crate) token: TokenConfig,
+    /// Health and metrics.
+    pub(crate) http: Option<HttpConfig>,
+    /// Logs.
+    #[serde(default)]
+    pub(crate) log: LogConfig,
+    /// Runtime threads.
+    #[serde(default = "default_threads")]
+    pub(crate) threads: usize,
+    /// Entries between two snapshots.
+    #[serde(default = "default_snapshot_entries")]
+    pub(crate) snapshot_entries: u64,
+    /// A development node: software token allowed, core dumps allowed, memory not locked.
+    #[serde(default)]
+    pub(crate) development: bool,
+}
+
+fn default_threads() -> usize {
+    2
+}
+
+fn default_snapshot_entries() -> u64 {
+    100_000
+}
+
+/// When a release may go out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum AuditMode {
+    /// After its audit record is synced.
+    #[default]
+    Durable,
+    /// After its audit record is written; a power failure may lose the last records.
+    Buffered,
+}
+
+/// The root of trust.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, tag = "kind", rename_all = "lowercase")]
+pub(crate) enum TokenConfig {
+    /// A PKCS#11 token.
+    Pkcs11 {
+        /// The module.
+        module: PathBuf,
+        /// The token's label.
+        label: String,
+        /// A file that holds the PIN; keep it on other media than `data`.
+        pin_file: Option<PathBuf>,
+        /// The name of a systemd credential that holds it.
+        pin_credential: Option<String>,
+    },
+    /// Key files, for development.
+    Software {
+        /// The folder.
+        folder: PathBuf,
+    },
+}
+
+/// Health and metrics.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct HttpConfig {
+    /// Where it listens (TCP). Nothing secret is served.
+    pub(crate) listen: SocketAddr,
+}
+
+/// Logs, always to standard error.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct LogConfig {
+    /// `text` or `json`.
+    #[serde(default)]
+    pub(crate) format: LogFormat,
+    /// `error`, `warn`, `info`, `debug` or `trace`.
+    #[serde(default = "default_level")]
+    pub(crate) level: LogLevel,
+}
+
+impl Default for LogConfig {
+    fn default() -> Self {
+        Self {
+            format: LogFormat::Text,
+            level: default_level(),
+        }
+    }
+}
+
+fn default_level() -> LogLevel {
+    LogLevel::Info
+}
+
+/// How log lines look.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum LogFormat {
+    /// For people.
+    #[default]
+    Text,
+    /// One object a line.
+    Json,
+}
+
+/// How much is logged.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum LogLevel {
+    Error,
+    Warn,
+    Info,
+    Debug,
+    Trace,
+}
+
+impl Config {
+    /// Reads and checks a file. Relative paths are taken from the file's folder.
+    pub(crate) fn read(path: &Path) -> Result<Self, ConfigError> {
+        let unreadable = |reason| ConfigError::Unreadable {
+            path: path.to_owned(),
+            reason,
+        };
+        if std::fs::metadata(path).map_err(unreadable)?.len() > FILE_BYTES_MAX {
+            return Err(ConfigError::TooLarge { path: path.to_owned() });
+        }
+        let text = std::fs::read_to_string(path).map_err(unreadable)?;
+        let mut config: Self = toml::from_str(&text).map_err(|reason| ConfigError::Syntax {
+            path: path.to_owned(),
+            reason: Box::new(reason),
+        })?;
+        config.resolve(path.parent().unwrap_or(Path::new(".")));
+        match config.check() {
+            Some((setting, what)) => Err(ConfigError::Setting {
+                path: path.to_owned(),
+                setting,
+                what,
+            }),
+            None => Ok(config),
+        }
+    }
+
+    fn resolve(&mut self, folder: &Path) {
+        let base = |path: &mut PathBuf| *path = folder.join(&*path);
+        base(&mut self.data);
+        self.genesis.as_mut().map(base);
+        match &mut self.token {
+            TokenConfig::Pkcs11 { pin_file, .. } => {
+                pin_file.as_mut().map(base);
+            }
+            TokenConfig::Software { folder } => base(folder),
+        }
+    }
+
+    fn check(&self) -> Option<(&'static str, &'static str)> {
+        if self.node == 0 {
+            return Some(("node", "indices start at 1"));
+        }
+        if self.region.is_empty() || self.region.len() > symbolon_wire::limits::TEXT_BYTES_MAX {
+            return Some(("region", "name where this node stands, in 1 to 256 bytes"));
+        }
+        if self.threads == 0 || self.threads > 256 {
+            return Some(("threads", "between 1 and 256"));
+        }
+        if self.snapshot_entries < 1_000 {
+            return Some(("snapshot_entries", "at least 1000: each snapshot reads all records"));
+        }
+        match &self.token {
+            TokenConfig::Software { .. } if !self.development => Some((
+                "token.kind",
+                "a software token is for development; set `development = true` or use pkcs11",
+            )),
+            TokenConfig::Pkcs11 {
+                pin_file: None,
+                pin_credential: None,
+                ..
+            } => Some(("token", "set `pin_file` or `pin_credential`")),
+            TokenConfig::Pkcs11 {
+                pin_file: Some(_),
+                pin_credential: Some(_),
+                ..
+            } => Some(("token", "set `pin_file` or `pin_credential`, not both")),
+            TokenConfig::Pkcs11 {
+                pin_file: Some(pin), ..
+            } if pin.starts_with(&self.data) => Some((
+                "token.pin_file",
+                "the PIN must not lie beside the data that it protects",
+            )),
+            _ => None,
+        }
+    }
+
+    /// Where others reach this node.
+    pub(crate) fn advertised(&self) -> String {
+        self.address.clone().unwrap_or_else(|| self.listen.to_string())
+    }
+}

@@ -1,0 +1,108 @@
+//! A node's part in the birth of a cluster: its entry, and its signature under the roster.
+
+use crate::config::Config;
+use crate::run::RunError;
+use crate::token::Token;
+use bytes::Bytes;
+use prost::Message;
+use std::path::{Path, PathBuf};
+use symbolon_crypto::provider::AwsLc;
+use symbolon_wire::roster::{RosterDraft, RosterError};
+use symbolon_wire::statements::roster_signature;
+use symbolon_wire::v1;
+
+/// Why a node takes no part.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum GenesisError {
+    /// Token or configuration.
+    #[error(transparent)]
+    Run(#[from] RunError),
+    /// A file.
+    #[error("{}: {reason}", path.display())]
+    File {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        reason: std::io::Error,
+    },
+    /// The roster is refused before it is signed.
+    #[error("node {node} does not sign this roster: {reason}")]
+    Refused {
+        /// This node.
+        node: u16,
+        /// Why.
+        reason: RosterError,
+    },
+    /// What the roster says of this node is not so.
+    #[error("node {node} does not sign this roster: it names another {what} for this node")]
+    NotThisNode {
+        /// This node.
+        node: u16,
+        /// Identity key, sealing key, region or address.
+        what: &'static str,
+    },
+}
+
+/// Makes the node's keys and writes its public entry.
+pub(crate) fn prepare(config: &Config, out: &Path) -> Result<(), GenesisError> {
+    let token = Token::open(config).map_err(RunError::from)?;
+    let (identity, sealing) = token.prepare(&config.data).map_err(RunError::from)?;
+    let entry = format!(
+        "# Node {} of a Symbolon cluster: public, for `symbolon init`.\nindex = {}\nregion = {:?}\naddress = {:?}\nidentity_key = \"{}\"\nsealing_key = \"{}\"\n",
+        config.node,
+        config.node,
+        config.region,
+        config.advertised(),
+        hex::encode(identity),
+        hex::encode(sealing),
+    );
+    std::fs::write(out, entry).map_err(|reason| GenesisError::File {
+        path: out.to_owned(),
+        reason,
+    })
+}
+
+/// Signs a roster for this node, after checking the operators' signatures, placement, sizes, order, and what it says of
+/// this node.
+pub(crate) fn sign(config: &Config, path: &Path) -> Result<(), GenesisError> {
+    let failed = |reason| GenesisError::File {
+        path: path.to_owned(),
+        reason,
+    };
+    let encoded: Bytes = std::fs::read(path).map_err(failed)?.into();
+    let refused = |reason| GenesisError::Refused {
+        node: config.node,
+        reason,
+    };
+    let draft = RosterDraft::parse(encoded, &AwsLc).map_err(refused)?;
+    let token = Token::open(config).map_err(RunError::from)?;
+    token.verify().map_err(RunError::from)?;
+    let wrong = |what| GenesisError::NotThisNode {
+        node: config.node,
+        what,
+    };
+    let entry = draft.node(config.node).ok_or_else(|| wrong("index"))?;
+    let identity = token.root.public_key(&token.identity).map_err(RunError::from)?;
+    if identity != entry.identity.spki() {
+        return Err(wrong("identity key"));
+    }
+    if entry.region != config.region {
+        return Err(wrong("region"));
+    }
+    if entry.address != config.advertised() {
+        return Err(wrong("address"));
+    }
+    let sealing = token.sealing_key(&config.data).map_err(RunError::from)?;
+    if entry.sealing_key.as_ref() != sealing.as_slice() {
+        return Err(wrong("sealing key"));
+    }
+    let signature = token
+        .root
+        .sign(&token.identity, &roster_signature(&draft.hash()))
+        .map_err(RunError::from)?;
+    let signed = v1::NodeSignature {
+        node: config.node.into(),
+        signature: Bytes::copy_from_slice(&signature),
+    };
+    std::fs::write(path, draft.with_node(signed).encode_to_vec()).map_err(failed)
+}

@@ -1,0 +1,394 @@
+//! What nodes tell each other outside the log: heads, clock readings, boot statements, signatures over snapshots.
+
+use crate::clocks;
+use crate::member::{Member, Standing, lock};
+use crate::submit;
+use bytes::Bytes;
+use prost::Message;
+use std::sync::Arc;
+use std::time::Duration;
+use symbolon_consensus::{SnapshotGuard, SnapshotMeta, SnapshotRefused};
+use symbolon_crypto::Hash;
+use symbolon_crypto::provider::Provider;
+use symbolon_custody::heads::{self, Finding};
+use symbolon_custody::snapshots::{self, Claim, Collected};
+use symbolon_state::check_boot;
+use symbolon_state::entry::Kind;
+use symbolon_wire::roster::Roster;
+use symbolon_wire::statements::Signer;
+use symbolon_wire::v1::{self, peer_request};
+
+use crate::member::Boots;
+use std::sync::Mutex;
+
+/// A head is sent at least this often while the index moves.
+const HEAD_EVERY: Duration = Duration::from_millis(250);
+/// A clock reading a second.
+const TICK_EVERY: Duration = Duration::from_secs(1);
+/// How long one message may take.
+const SEND_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// Sends heads as the log moves, and what others sent, so that a divided view is noticed across it.
+pub(crate) async fn heads(member: Arc<Member>) {
+    let mut every = tokio::time::interval(HEAD_EVERY);
+    every.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
+    let mut sent = 0;
+    loop {
+        every.tick().await;
+        if member.standing().refusal().is_some() {
+            continue;
+        }
+        let shown = member.shown.load_full();
+        compare(&member, shown.applied);
+        if shown.applied == sent || shown.applied == 0 {
+            continue;
+        }
+        sent = shown.applied;
+        // From the store: right after a restart or a snapshot nothing was applied here that could tell.
+        let chain = match member.consensus.chain_at(shown.applied) {
+            Ok(Some(chain)) => chain,
+            Ok(None) => continue,
+            Err(fault) => {
+                tracing::error!(%fault, "the chain cannot be read");
+                continue;
+            }
+        };
+        let signer = &member.boot.signer;
+        let Ok(signature) = member.boot.signing.sign(&signer.head(shown.applied, &chain)) else {
+            tracing::error!("a head cannot be signed");
+            continue;
+        };
+        let head = v1::Head {
+            node: member.node.into(),
+            boot_counter: signer.boot_counter,
+            index: shown.applied,
+            chain: Bytes::copy_from_slice(&chain),
+            signature: Bytes::copy_from_slice(&signature),
+        };
+        let mut heads = lock(&member.heads).newest();
+        heads.push(head);
+        let snapshots = lock(&member.snapshots).all();
+        broadcast(
+            &member,
+            v1::Gossip {
+                heads,
+                snapshots,
+                ..v1::Gossip::default()
+            },
+        );
+    }
+}
+
+/// Compares heads that came before this node reached their index, or that count otherwise since a node was excluded.
+fn compare(member: &Arc<Member>, applied: u64) {
+    let waiting = lock(&member.heads).waiting(applied);
+    for index in waiting {
+        if let Ok(Some(own)) = member.consensus.chain_at(index) {
+            let finding = lock(&member.heads).compare(index, &own);
+            act(member, finding);
+        }
+    }
+}
+
+/// Sends one message to every other node; a node that does not answer is not waited for.
+fn broadcast(member: &Arc<Member>, gossip: v1::Gossip) {
+    for node in member.peers.nodes() {
+        let (peers, gossip) = (Arc::clone(&member.peers), gossip.clone());
+        tokio::spawn(async move {
+            // A node that is down learns it from the next message.
+            let _ = peers.ask(node, peer_request::Kind::Gossip(gossip), SEND_TIMEOUT).await;
+        });
+    }
+}
+
+/// Takes what another node sent.
+pub(crate) fn take(member: &Arc<Member>, gossip: v1::Gossip) {
+    if let Some(statement) = gossip.boot {
+        keep_boot(&member.roster, member.provider.as_ref(), &member.boots_seen, &statement);
+    }
+    for head in gossip.heads {
+        take_head(member, head);
+    }
+    for signed in gossip.snapshots {
+        let key = u16::try_from(signed.node)
+            .ok()
+            .and_then(|node| member.signing_key(node, signed.boot_counter));
+        if let Some(key) = key {
+            lock(&member.snapshots).take(signed, &member.roster, &key, member.provider.as_ref());
+        }
+    }
+    if let Some(tick) = gossip.tick {
+        take_tick(member, tick);
+    }
+}
+
+/// Verifies and keeps a boot statement; `None` if it is not one.
+pub(crate) fn keep_boot(
+    roster: &Roster,
+    provider: &dyn Provider,
+    boots: &Boots,
+    statement: &v1::BootKeys,
+) -> Option<(u16, symbolon_state::BootView)> {
+    let (node, boot) = check_boot(roster, provider, statement)?;
+    boots.keep(node, boot.clone());
+    Some((node, boot))
+}
+
+fn take_head(member: &Arc<Member>, head: v1::Head) {
+    let Ok(node) = u16::try_from(head.node) else { return };
+    let Some(key) = member.signing_key(node, head.boot_counter) else {
+        return;
+    };
+    let signer = Signer {
+        cluster: member.roster.cluster,
+        node,
+        boot_counter: head.boot_counter,
+    };
+    if node == member.node || !heads::check(&head, &signer, &key, member.provider.as_ref()) {
+        return;
+    }
+    let applied = member.shown.load().applied;
+    let own = |index: u64| {
+        (index <= applied)
+            .then(|| member.consensus.chain_at(index).ok().flatten())
+            .flatten()
+    };
+    let finding = lock(&member.heads).take(head, own);
+    act(member, finding);
+}
+
+fn act(member: &Arc<Member>, finding: Finding) {
+    match finding {
+        Finding::Nothing => {}
+        Finding::Outvoted { node, index } => {
+            tracing::error!(node, index, "a node's log differs from the one that t nodes agree on");
+        }
+        Finding::Equivocation { node, first, second } => {
+            tracing::error!(
+                node,
+                index = first.index,
+                ?first,
+                ?second,
+                "a node signed two heads at one index; excluded"
+            );
+            let member = Arc::clone(member);
+            tokio::spawn(async move { member.peers.exclude(node).await });
+        }
+        Finding::Freeze { index, against } => {
+            tracing::error!(index, ?against, "this node's log is contradicted; it freezes");
+            member.set_standing(Standing::Frozen(index));
+            // A frozen leader must not go on holding the others' votes.
+            let member = Arc::clone(member);
+            tokio::spawn(async move { member.consensus.shutdown().await });
+        }
+    }
+}
+
+fn take_tick(member: &Member, tick: v1::Tick) {
+    let mut ticks = lock(&member.ticks);
+    let newer = ticks
+        .get(&tick.node)
+        .is_none_or(|known| (tick.boot_counter, tick.time_ms) > (known.boot_counter, known.time_ms));
+    // Apply checks the signature; an unsigned one costs the cluster nothing but a place here, one a node.
+    if newer && u16::try_from(tick.node).is_ok_and(|node| member.roster.node(node).is_some()) {
+        ticks.insert(tick.node, tick);
+    }
+}
+
+/// Signs a clock reading a second; the leader logs them together.
+pub(crate) async fn ticks(member: Arc<Member>) {
+    let mut every = tokio::time::interval(TICK_EVERY);
+    every.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
+    loop {
+        every.tick().await;
+        if member.standing().refusal().is_some() {
+            continue;
+        }
+        let (signer, time_ms) = (&member.boot.signer, clocks::wall_ms());
+        let Ok(signature) = member.boot.signing.sign(&signer.tick(time_ms)) else {
+            tracing::error!("a clock reading cannot be signed");
+            continue;
+        };
+        let tick = v1::Tick {
+            node: member.node.into(),
+            boot_counter: signer.boot_counter,
+            time_ms,
+            signature: Bytes::copy_from_slice(&signature),
+        };
+        take_tick(&member, tick.clone());
+        let leads = member.consensus.leader() == Some(u64::from(member.node));
+        if leads {
+            let ticks = lock(&member.ticks).values().cloned().collect();
+            let payload = v1::Ticks { ticks }.encode_to_vec().into();
+            if let Err(refused) = submit::propose_here(&member, Kind::Ticks.number(), payload).await {
+                tracing::warn!(message = refused.message, "clock readings were not logged");
+            }
+        } else {
+            broadcast(
+                &member,
+                v1::Gossip {
+                    tick: Some(tick),
+                    ..v1::Gossip::default()
+                },
+            );
+        }
+    }
+}
+
+/// Gets this boot's keys into the log; nothing that the node signs counts before.
+pub(crate) async fn announce(member: Arc<Member>) {
+    let statement: Bytes = member.boot.statement.encode_to_vec().into();
+    loop {
+        let shown = member.shown.load_full();
+        // The key, not only the counter: a disk that was put back counts the same boot twice.
+        if shown
+            .boots
+            .get(&member.node)
+            .is_some_and(|boot| boot.signing_key == member.boot.own_key)
+        {
+            member.set_standing(Standing::Serving);
+            return;
+        }
+        if let Err(refused) = submit::propose(&member, Kind::BootKeys, statement.clone()).await {
+            tracing::info!(message = refused.message, "the boot keys are not logged yet");
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+}
+
+/// Signs marks as their state root becomes known, and takes them over once t nodes vouch for them; the leader sets a
+/// mark every `entries` entries.
+pub(crate) async fn marks(member: Arc<Member>, entries: u64) {
+    let mut marks = member.consensus.marks();
+    let mut every = tokio::time::interval(TICK_EVERY);
+    every.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
+    let mut signed = 0;
+    let mut adopted = 0;
+    let mut proposed = 0;
+    loop {
+        every.tick().await;
+        if member.standing().refusal().is_some() {
+            continue;
+        }
+        let newest = marks.borrow_and_update().clone();
+        if let Some(meta) = &newest {
+            if meta.index > signed && sign_mark(&member, meta) {
+                signed = meta.index;
+            }
+            let vouching = lock(&member.snapshots).evidence(&claim(meta)).signatures.len();
+            if meta.index > adopted && vouching >= usize::from(member.roster.threshold) {
+                match member.consensus.adopt_mark().await {
+                    Ok(()) => adopted = meta.index,
+                    Err(fault) => tracing::error!(%fault, "a snapshot cannot be taken over"),
+                }
+            }
+        }
+        let applied = member.shown.load().applied;
+        let last = newest.map_or(0, |meta| meta.index).max(proposed);
+        let leads = member.consensus.leader() == Some(u64::from(member.node));
+        if leads && applied >= last.saturating_add(entries) {
+            match submit::propose_here(&member, Kind::SnapshotMark.number(), Bytes::new()).await {
+                Ok(done) => proposed = done.index,
+                Err(refused) => tracing::warn!(message = refused.message, "no snapshot mark was set"),
+            }
+        }
+    }
+}
+
+fn claim(meta: &SnapshotMeta) -> Claim {
+    Claim {
+        index: meta.index,
+        chain: meta.chain,
+        state_root: meta.state_root,
+    }
+}
+
+fn sign_mark(member: &Arc<Member>, meta: &SnapshotMeta) -> bool {
+    let signer = &member.boot.signer;
+    let Ok(signature) = member
+        .boot
+        .signing
+        .sign(&snapshots::statement(signer, &member.roster, &claim(meta)))
+    else {
+        tracing::error!("a snapshot cannot be signed");
+        return false;
+    };
+    let signed = v1::SnapshotSignature {
+        node: member.node.into(),
+        boot_counter: signer.boot_counter,
+        incarnation: meta.incarnation,
+        index: meta.index,
+        chain: Bytes::copy_from_slice(&meta.chain),
+        state_root: Bytes::copy_from_slice(&meta.state_root),
+        roster_hash: Bytes::copy_from_slice(&member.roster.hash),
+        signature: Bytes::copy_from_slice(&signature),
+    };
+    let own = &member.boot.own_key;
+    lock(&member.snapshots).take(signed.clone(), &member.roster, own, member.provider.as_ref());
+    broadcast(
+        member,
+        v1::Gossip {
+            snapshots: vec![signed],
+            ..v1::Gossip::default()
+        },
+    );
+    true
+}
+
+/// Checks that t other members vouch for a snapshot before any of it is taken.
+pub(crate) struct Guard {
+    /// The roster.
+    pub(crate) roster: Arc<Roster>,
+    /// This node.
+    pub(crate) node: u16,
+    /// Signature checks.
+    pub(crate) provider: Arc<dyn Provider>,
+    /// Boot statements seen; a node that lags may not have applied the newest.
+    pub(crate) boots: Arc<Boots>,
+    /// Signatures collected.
+    pub(crate) collected: Arc<Mutex<Collected>>,
+}
+
+impl SnapshotGuard for Guard {
+    fn accept(&self, meta: &SnapshotMeta, evidence: &[u8]) -> Result<(), SnapshotRefused> {
+        let refused = |reason| SnapshotRefused::NotVouchedFor {
+            index: meta.index,
+            reason,
+        };
+        let evidence = v1::SnapshotEvidence::decode(evidence).map_err(|_| refused("the evidence does not parse"))?;
+        let key_of = |node: u16, counter: u64| self.boots.signing_key(node, counter);
+        let checked = snapshots::check(
+            &claim(meta),
+            &evidence,
+            self.node,
+            &self.roster,
+            key_of,
+            self.provider.as_ref(),
+        );
+        checked.map_err(|_| refused("fewer than t other members signed it"))
+    }
+
+    fn evidence(&self, meta: &SnapshotMeta) -> Option<Bytes> {
+        let evidence = lock(&self.collected).evidence(&claim(meta));
+        let enough = evidence.signatures.len() >= usize::from(self.roster.threshold);
+        enough.then(|| evidence.encode_to_vec().into())
+    }
+}
+
+/// The chain values that a client saw differ: looked at like heads.
+pub(crate) fn report(member: &Arc<Member>, report: &v1::HeadReport) {
+    for reply in &report.replies {
+        let mine = member.consensus.chain_at(reply.record_index).ok().flatten();
+        let theirs = Hash::try_from(reply.record_chain.as_ref()).ok();
+        if let (Some(mine), Some(theirs)) = (mine, theirs)
+            && mine != theirs
+        {
+            // Signed over the client's request, so that only the client can check it: a hint to look at the heads.
+            tracing::warn!(
+                node = reply.node,
+                index = reply.record_index,
+                "a client says that it was shown another history"
+            );
+        }
+    }
+}

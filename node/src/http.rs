@@ -1,0 +1,153 @@
+//! Health and metrics over plain HTTP: nothing here is secret, and names appear nowhere.
+
+use crate::answers::status;
+use crate::member::{Member, Standing};
+use axum::Router;
+use axum::extract::State;
+use axum::http::{StatusCode, header};
+use axum::response::IntoResponse;
+use axum::routing::get;
+use std::fmt::Write;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+/// Serves until the process ends.
+pub(crate) async fn serve(member: Arc<Member>, listen: SocketAddr) -> Result<(), std::io::Error> {
+    let routes = Router::new()
+        .route("/health", get(health))
+        .route("/ready", get(ready))
+        .route("/metrics", get(metrics))
+        .with_state(member);
+    let listener = tokio::net::TcpListener::bind(listen).await?;
+    axum::serve(listener, routes).await
+}
+
+fn describe(member: &Member) -> String {
+    let status = status(member);
+    serde_json::json!({
+        "node": status.node,
+        "state": status.state,
+        "reason": status.reason,
+        "leader": status.leader,
+        "term": status.term,
+        "applied": status.applied,
+        "boot": status.boot_counter,
+        "tls_group": status.tls_group,
+        "version": status.software,
+    })
+    .to_string()
+}
+
+fn json(code: StatusCode, body: String) -> impl IntoResponse {
+    (code, [(header::CONTENT_TYPE, "application/json")], body)
+}
+
+/// 200 while the process does its work, serving or not; 503 once it is sealed, frozen or failed.
+async fn health(State(member): State<Arc<Member>>) -> impl IntoResponse {
+    let alive = member.standing().refusal().is_none();
+    json(
+        if alive {
+            StatusCode::OK
+        } else {
+            StatusCode::SERVICE_UNAVAILABLE
+        },
+        describe(&member),
+    )
+}
+
+/// 200 while requests are answered.
+async fn ready(State(member): State<Arc<Member>>) -> impl IntoResponse {
+    let serves = member.standing() == Standing::Serving && member.consensus.leader().is_some();
+    json(
+        if serves {
+            StatusCode::OK
+        } else {
+            StatusCode::SERVICE_UNAVAILABLE
+        },
+        describe(&member),
+    )
+}
+
+/// Prometheus text exposition format 0.0.4.
+async fn metrics(State(member): State<Arc<Member>>) -> impl IntoResponse {
+    let status = status(&member);
+    let load = |counter: &std::sync::atomic::AtomicU64| counter.load(Ordering::Relaxed);
+    let counters = &member.counters;
+    let mut text = String::new();
+    let mut line = |name: &str, kind: &str, help: &str, value: u64| {
+        // Writing to a string does not fail.
+        let _ = write!(
+            text,
+            "# HELP symbolon_{name} {help}\n# TYPE symbolon_{name} {kind}\nsymbolon_{name} {value}\n"
+        );
+    };
+    line(
+        "serving",
+        "gauge",
+        "1 while requests are answered",
+        u64::from(member.standing() == Standing::Serving),
+    );
+    line("applied_index", "gauge", "Last log index applied", status.applied);
+    line("accepted_index", "gauge", "Last log index accepted", status.accepted);
+    line("raft_term", "gauge", "Raft term", status.term);
+    line(
+        "is_leader",
+        "gauge",
+        "1 while this node leads",
+        u64::from(status.leader == status.node),
+    );
+    line("log_time_ms", "gauge", "Log time, ms since 1970", status.log_time_ms);
+    line("connections", "gauge", "Open connections", load(&counters.connections));
+    line(
+        "requests_total",
+        "counter",
+        "Requests of clients",
+        load(&counters.requests),
+    );
+    line(
+        "commands_total",
+        "counter",
+        "Commands submitted here",
+        load(&counters.commands),
+    );
+    line("releases_total", "counter", "Fragments released", status.releases);
+    line(
+        "denials_total",
+        "counter",
+        "Requests refused by policy or for want of a key",
+        status.denials,
+    );
+    line(
+        "malformed_total",
+        "counter",
+        "Messages that did not parse",
+        load(&counters.malformed),
+    );
+    line(
+        "not_fresh_total",
+        "counter",
+        "Answers withheld because the node lagged",
+        load(&counters.not_fresh),
+    );
+    line(
+        "complaints_total",
+        "counter",
+        "Fragments of this node's that did not check",
+        load(&counters.complaints),
+    );
+    line(
+        "audit_leaves_total",
+        "counter",
+        "Durable audit records",
+        status.audit_size,
+    );
+    line(
+        "audit_groups_total",
+        "counter",
+        "Groups of decisions that shared one sync",
+        load(&counters.groups),
+    );
+    line("syncs_total", "counter", "Syncs of the store", status.syncs);
+    ([(header::CONTENT_TYPE, "text/plain; version=0.0.4")], text)
+}

@@ -1,0 +1,250 @@
+//! What one running node is: its place, its keys of this boot, its store, and whether it may serve.
+
+use crate::audit::NodeAudit;
+use crate::clocks;
+use crate::machine::{Shown, ViewAdapter};
+use crate::peers::Peers;
+use arc_swap::{ArcSwap, ArcSwapOption};
+use bytes::Bytes;
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use symbolon_consensus::{Consensus, StoreFault};
+use symbolon_crypto::Hash;
+use symbolon_crypto::provider::AwsLc;
+use symbolon_crypto::sign::{Ed25519SigningKey, Sign, VerifyingKey};
+use symbolon_custody::fragments::Holder;
+use symbolon_custody::gate::Scene;
+use symbolon_custody::heads::Heads;
+use symbolon_custody::snapshots::Collected;
+use symbolon_state::BootView;
+use symbolon_store::{Local, Store};
+use symbolon_wire::Code;
+use symbolon_wire::roster::Roster;
+use symbolon_wire::statements::Signer;
+use symbolon_wire::v1;
+use tokio::sync::watch;
+
+/// Clients compare chain values at multiples of this.
+const ANCHOR_EVERY: u64 = 256;
+
+/// Whether the node serves, and why not.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Standing {
+    /// It has not applied anything of this boot yet, or knows no leader.
+    Starting,
+    /// It serves.
+    Serving,
+    /// Its token is gone: keys are dropped, nothing is released, nothing is agreed to.
+    Sealed(String),
+    /// Its log is contradicted by others.
+    Frozen(u64),
+    /// Its store failed.
+    Failed(String),
+}
+
+impl Standing {
+    /// One word for status displays.
+    pub(crate) fn word(&self) -> &'static str {
+        match self {
+            Self::Starting => "starting",
+            Self::Serving => "serving",
+            Self::Sealed(_) => "sealed",
+            Self::Frozen(_) => "frozen",
+            Self::Failed(_) => "failed",
+        }
+    }
+
+    /// Why, if it does not serve.
+    pub(crate) fn reason(&self) -> String {
+        match self {
+            Self::Serving => String::new(),
+            Self::Starting => "waiting for the cluster".to_owned(),
+            Self::Sealed(why) | Self::Failed(why) => why.clone(),
+            Self::Frozen(index) => format!("contradicted by other nodes at log index {index}"),
+        }
+    }
+
+    /// The code with which requests are refused, if they are.
+    pub(crate) fn refusal(&self) -> Option<Code> {
+        match self {
+            Self::Serving | Self::Starting => None,
+            Self::Sealed(_) => Some(Code::Sealed),
+            Self::Frozen(_) => Some(Code::Frozen),
+            Self::Failed(_) => Some(Code::DiskFull),
+        }
+    }
+}
+
+/// This boot's keys and their statement.
+pub(crate) struct Boot {
+    /// Signs as this boot.
+    pub(crate) signer: Signer,
+    /// The public half of `signing`.
+    pub(crate) own_key: VerifyingKey,
+    /// Heads, ticks, confirmations, reply roots.
+    pub(crate) signing: Box<dyn Sign + Send + Sync>,
+    /// Checkpoints.
+    pub(crate) checkpoint: Ed25519SigningKey,
+    /// Certified by the token.
+    pub(crate) statement: v1::BootKeys,
+}
+
+/// Counters for metrics and status.
+#[derive(Default)]
+pub(crate) struct Counters {
+    pub(crate) connections: AtomicU64,
+    pub(crate) requests: AtomicU64,
+    pub(crate) releases: AtomicU64,
+    pub(crate) denials: AtomicU64,
+    pub(crate) commands: AtomicU64,
+    pub(crate) malformed: AtomicU64,
+    pub(crate) groups: AtomicU64,
+    pub(crate) not_fresh: AtomicU64,
+    pub(crate) complaints: AtomicU64,
+}
+
+/// Adds one.
+pub(crate) fn count(counter: &AtomicU64) {
+    counter.fetch_add(1, Ordering::Relaxed);
+}
+
+/// What all tasks of the node share.
+pub(crate) struct Member {
+    /// The verified roster.
+    pub(crate) roster: Arc<Roster>,
+    /// This node's index.
+    pub(crate) node: u16,
+    /// Signatures and encryption.
+    pub(crate) provider: Arc<AwsLc>,
+    /// This boot.
+    pub(crate) boot: Boot,
+    /// The store.
+    pub(crate) store: Arc<Store>,
+    /// Records of the node's own.
+    pub(crate) local: Local,
+    /// Agreement.
+    pub(crate) consensus: Consensus,
+    /// The other nodes.
+    pub(crate) peers: Arc<Peers>,
+    /// Its audit log.
+    pub(crate) audit: Arc<NodeAudit>,
+    /// What readers see of the state.
+    pub(crate) shown: Shown,
+    /// Its part in the dealings; gone when sealed.
+    pub(crate) holder: ArcSwapOption<Holder>,
+    /// Whether it serves.
+    pub(crate) standing: watch::Sender<Standing>,
+    /// Rises with each confirmation applied.
+    pub(crate) confirmed: watch::Sender<u64>,
+    /// What the nodes say their logs are.
+    pub(crate) heads: Mutex<Heads>,
+    /// Signatures over snapshots, shared with the guard.
+    pub(crate) snapshots: Arc<Mutex<Collected>>,
+    /// Boot statements seen, also before they are applied: (node, counter).
+    pub(crate) boots_seen: Arc<Boots>,
+    /// Newest clock readings of all nodes.
+    pub(crate) ticks: Mutex<BTreeMap<u32, v1::Tick>>,
+    /// Counters.
+    pub(crate) counters: Counters,
+    /// Describes the token.
+    pub(crate) token: String,
+    /// The newest anchor: last multiple of 256 applied, and the chain value there.
+    pub(crate) anchor: ArcSwap<(u64, Hash)>,
+    /// The first message on every connection, encoded.
+    pub(crate) hello: Bytes,
+}
+
+/// Verified boot statements by node and counter.
+#[derive(Default)]
+pub(crate) struct Boots(Mutex<BTreeMap<(u16, u64), BootView>>);
+
+impl Boots {
+    /// Keeps a statement's keys.
+    pub(crate) fn keep(&self, node: u16, boot: BootView) {
+        lock(&self.0).insert((node, boot.counter), boot);
+    }
+
+    /// The signing key of a boot.
+    pub(crate) fn signing_key(&self, node: u16, counter: u64) -> Option<VerifyingKey> {
+        lock(&self.0).get(&(node, counter)).map(|boot| boot.signing_key.clone())
+    }
+}
+
+/// Locks a mutex whose holders do not panic half-way.
+pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Member {
+    /// Whether requests are answered now.
+    pub(crate) fn standing(&self) -> Standing {
+        self.standing.borrow().clone()
+    }
+
+    /// Changes the standing; sealed, frozen and failed are final for this process.
+    pub(crate) fn set_standing(&self, standing: Standing) {
+        self.standing.send_if_modified(|current| {
+            let last = matches!(current, Standing::Sealed(_) | Standing::Frozen(_) | Standing::Failed(_));
+            if last || *current == standing {
+                return false;
+            }
+            *current = standing;
+            true
+        });
+    }
+
+    /// The key of a node's boot: seen on a connection or in gossip, or applied.
+    pub(crate) fn signing_key(&self, node: u16, counter: u64) -> Option<VerifyingKey> {
+        let applied = self.shown.load();
+        let applied = applied.boots.get(&node).filter(|boot| boot.counter == counter);
+        applied
+            .map(|boot| boot.signing_key.clone())
+            .or_else(|| self.boots_seen.signing_key(node, counter))
+    }
+
+    /// The last multiple of 256 at or below `applied`, and the chain value there; `None` until the next one on a node
+    /// that has just taken over a snapshot, which tells the chain at its own index only.
+    pub(crate) fn anchor(&self, applied: u64) -> Result<Option<(u64, Hash)>, StoreFault> {
+        let index = applied - applied % ANCHOR_EVERY;
+        let known = self.anchor.load();
+        if known.0 == index {
+            return Ok(Some(**known));
+        }
+        let chain = self.consensus.chain_at(index)?;
+        if let Some(chain) = chain {
+            self.anchor.store(Arc::new((index, chain)));
+        }
+        Ok(chain.map(|chain| (index, chain)))
+    }
+
+    /// Runs `decide` on the newest state.
+    pub(crate) fn on_scene<T>(&self, decide: impl FnOnce(&Scene<'_>, u64) -> T) -> Result<T, getrandom::Error> {
+        let mut salt = [0; 16];
+        getrandom::fill(&mut salt)?;
+        let shown = self.shown.load();
+        let reader = self.store.reader();
+        let view = ViewAdapter::new(&reader);
+        let scene = Scene {
+            node: self.node,
+            boot_counter: self.boot.signer.boot_counter,
+            salt,
+            local_time_ms: clocks::wall_ms(),
+            log_time_ms: shown.log_time_ms,
+            state_index: shown.applied,
+            view: &view,
+            policies: &shown.policies,
+        };
+        Ok(decide(&scene, shown.sensitive))
+    }
+}
+
+/// An error for the wire.
+pub(crate) fn error(code: Code, message: impl Into<String>, next: impl Into<String>) -> v1::Error {
+    v1::Error {
+        code: code as u32,
+        message: message.into(),
+        next: next.into(),
+        ..v1::Error::default()
+    }
+}

@@ -1,0 +1,206 @@
+//! Connections to the other nodes: one to each, opened when needed, pinned to the roster's identity key.
+
+use bytes::Bytes;
+use futures::future::BoxFuture;
+use prost::Message;
+use quinn::{ClientConfig, Connection, Endpoint};
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use symbolon_consensus::{Call, Transport, TransportError};
+use symbolon_wire::frame::{decode, server_name};
+use symbolon_wire::limits::PEER_FRAME_BYTES_MAX;
+use symbolon_wire::v1::{self, peer_request, peer_response};
+use tokio::sync::Mutex;
+
+/// After a failed attempt a peer is left alone for this long.
+const PAUSE: Duration = Duration::from_millis(200);
+/// A handshake takes at most this long.
+const HANDSHAKE: Duration = Duration::from_secs(2);
+
+/// One other node.
+struct Peer {
+    address: String,
+    config: ClientConfig,
+    state: Mutex<PeerState>,
+}
+
+#[derive(Default)]
+struct PeerState {
+    connection: Option<Connection>,
+    failed: Option<Instant>,
+    excluded: bool,
+}
+
+/// The other nodes.
+pub(crate) struct Peers {
+    endpoint: Endpoint,
+    peers: BTreeMap<u16, Peer>,
+    /// Sent first on every connection: this node's boot statement.
+    introduction: Bytes,
+}
+
+/// Why a peer did not answer a request of the application's.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum PeerError {
+    /// No connection, or it broke before the request was sent whole.
+    #[error("node {0} cannot be reached")]
+    Unreachable(u16),
+    /// It was sent, and no answer came.
+    #[error("node {0} did not answer")]
+    NoAnswer(u16),
+}
+
+impl Peers {
+    /// `configs` holds address and TLS configuration of each other node.
+    pub(crate) fn new(
+        endpoint: Endpoint,
+        configs: Vec<(u16, String, ClientConfig)>,
+        introduction: &v1::BootKeys,
+    ) -> Self {
+        let hello = v1::Gossip {
+            boot: Some(introduction.clone()),
+            ..v1::Gossip::default()
+        };
+        let introduction = v1::PeerRequest {
+            kind: Some(peer_request::Kind::Gossip(hello)),
+        };
+        let peers = configs
+            .into_iter()
+            .map(|(node, address, config)| {
+                (
+                    node,
+                    Peer {
+                        address,
+                        config,
+                        state: Mutex::default(),
+                    },
+                )
+            })
+            .collect();
+        Self {
+            endpoint,
+            peers,
+            introduction: introduction.encode_to_vec().into(),
+        }
+    }
+
+    /// Indices of the other nodes.
+    pub(crate) fn nodes(&self) -> impl Iterator<Item = u16> + '_ {
+        self.peers.keys().copied()
+    }
+
+    async fn connection(&self, node: u16) -> Option<Connection> {
+        let peer = self.peers.get(&node)?;
+        let mut state = peer.state.lock().await;
+        if let Some(connection) = &state.connection
+            && connection.close_reason().is_none()
+        {
+            return Some(connection.clone());
+        }
+        state.connection = None;
+        if state.excluded || state.failed.is_some_and(|at| at.elapsed() < PAUSE) {
+            return None;
+        }
+        match tokio::time::timeout(HANDSHAKE, self.connect(node, peer)).await {
+            Ok(Some(connection)) => {
+                state.failed = None;
+                state.connection = Some(connection.clone());
+                Some(connection)
+            }
+            _ => {
+                state.failed = Some(Instant::now());
+                None
+            }
+        }
+    }
+
+    async fn connect(&self, node: u16, peer: &Peer) -> Option<Connection> {
+        let address: SocketAddr = tokio::net::lookup_host(&peer.address).await.ok()?.next()?;
+        let connecting = self
+            .endpoint
+            .connect_with(peer.config.clone(), address, &server_name(node))
+            .ok()?;
+        let connection = connecting.await.ok()?;
+        exchange(&connection, &self.introduction).await.ok()?;
+        Some(connection)
+    }
+
+    /// Drops the connection to `node` and opens none again: it was caught equivocating.
+    pub(crate) async fn exclude(&self, node: u16) {
+        let Some(peer) = self.peers.get(&node) else { return };
+        let mut state = peer.state.lock().await;
+        state.excluded = true;
+        if let Some(connection) = state.connection.take() {
+            connection.close(1_u32.into(), b"equivocation");
+        }
+    }
+
+    /// Sends one request and waits for its answer.
+    pub(crate) async fn ask(
+        &self,
+        node: u16,
+        kind: peer_request::Kind,
+        timeout: Duration,
+    ) -> Result<peer_response::Result, PeerError> {
+        let request: Bytes = v1::PeerRequest { kind: Some(kind) }.encode_to_vec().into();
+        let connection = self.connection(node).await.ok_or(PeerError::Unreachable(node))?;
+        let answer = tokio::time::timeout(timeout, exchange(&connection, &request)).await;
+        match answer {
+            Ok(Ok(answer)) => answer.result.ok_or(PeerError::NoAnswer(node)),
+            Ok(Err(_)) => Err(PeerError::NoAnswer(node)),
+            Err(_) => {
+                // A node that is down, paused or cut off: what is under way may still come, what follows starts anew.
+                self.forget(node, &connection).await;
+                Err(PeerError::NoAnswer(node))
+            }
+        }
+    }
+
+    /// Uses `connection` for nothing more.
+    async fn forget(&self, node: u16, connection: &Connection) {
+        let Some(peer) = self.peers.get(&node) else { return };
+        let mut state = peer.state.lock().await;
+        if state
+            .connection
+            .as_ref()
+            .is_some_and(|current| current.stable_id() == connection.stable_id())
+        {
+            state.connection = None;
+        }
+    }
+}
+
+/// One request and its answer on a stream of their own.
+async fn exchange(connection: &Connection, request: &Bytes) -> Result<v1::PeerResponse, std::io::Error> {
+    let (mut send, mut receive) = connection.open_bi().await?;
+    send.write_chunk(request.clone()).await?;
+    send.finish().map_err(std::io::Error::other)?;
+    let answer = receive
+        .read_to_end(PEER_FRAME_BYTES_MAX)
+        .await
+        .map_err(std::io::Error::other)?;
+    decode(answer.into(), PEER_FRAME_BYTES_MAX).map_err(std::io::Error::other)
+}
+
+/// Consensus' frames over the same connections.
+pub(crate) struct RaftTransport(pub Arc<Peers>);
+
+impl Transport for RaftTransport {
+    fn call(&self, to: u64, frame: Bytes, timeout: Duration) -> Call<'_> {
+        let call: BoxFuture<'_, Result<Bytes, TransportError>> = Box::pin(async move {
+            let node = u16::try_from(to).map_err(|_| TransportError::Unreachable { to })?;
+            match self.0.ask(node, peer_request::Kind::Raft(frame), timeout).await {
+                Ok(peer_response::Result::Raft(reply)) => Ok(reply),
+                Ok(_) => Err(TransportError::Broken { to }),
+                Err(PeerError::Unreachable(_)) => Err(TransportError::Unreachable { to }),
+                Err(PeerError::NoAnswer(_)) => {
+                    let timeout_ms = u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX);
+                    Err(TransportError::Timeout { to, timeout_ms })
+                }
+            }
+        });
+        call
+    }
+}

@@ -1,0 +1,299 @@
+//! The QUIC endpoint: accepts connections, introduces itself, reads one request a stream, answers it.
+
+use crate::answers::Answering;
+use crate::clocks;
+use crate::gossip;
+use crate::member::{Member, count, error};
+use crate::release::{Client, Releases, failed};
+use crate::submit;
+use bytes::Bytes;
+use prost::Message;
+use quinn::{Connection, Endpoint, Incoming, RecvStream, SendStream, VarInt};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+use symbolon_crypto::enc::sha256;
+use symbolon_wire::Code;
+use symbolon_wire::frame::{ALPN_PEER, decode};
+use symbolon_wire::limits::{PEER_FRAME_BYTES_MAX, REQUEST_BYTES_MAX};
+use symbolon_wire::reply::{ResponseFrame, encode_response};
+use symbolon_wire::tls::Leaf;
+use symbolon_wire::v1::{self, peer_request, peer_response, request, response};
+
+/// Connections at once; past it new ones are refused.
+const CONNECTIONS_MAX: u64 = 20_000;
+/// Unfinished handshakes past which a client must first prove its address.
+const UNPROVEN_MAX: usize = 64;
+/// Streams that one client may have open.
+const CLIENT_STREAMS: u32 = 256;
+/// Streams that a peer may have open: appends and forwarded commands.
+const PEER_STREAMS: u32 = 4_096;
+/// Bytes in flight on one client connection, unread: bounds what gapped streams can hold.
+const CLIENT_WINDOW: u32 = 2 * 1024 * 1024;
+/// A handshake takes at most this long.
+const HANDSHAKE: Duration = Duration::from_secs(5);
+/// A request arrives whole within this time.
+const REQUEST: Duration = Duration::from_secs(10);
+
+/// Transport settings of the endpoint.
+pub(crate) fn transport() -> quinn::TransportConfig {
+    let mut transport = quinn::TransportConfig::default();
+    transport
+        .max_concurrent_bidi_streams(VarInt::from_u32(CLIENT_STREAMS))
+        .max_concurrent_uni_streams(VarInt::from_u32(1))
+        .receive_window(VarInt::from_u32(CLIENT_WINDOW))
+        .stream_receive_window(VarInt::from_u32(1024 * 1024))
+        .datagram_receive_buffer_size(None)
+        .keep_alive_interval(Some(Duration::from_secs(10)));
+    transport
+}
+
+/// Accepts until the endpoint closes.
+pub(crate) async fn serve(member: Arc<Member>, endpoint: Endpoint, releases: Releases) {
+    while let Some(incoming) = endpoint.accept().await {
+        if member.counters.connections.load(Ordering::Relaxed) >= CONNECTIONS_MAX {
+            incoming.refuse();
+            continue;
+        }
+        if endpoint.open_connections() > UNPROVEN_MAX && !incoming.remote_address_validated() {
+            // The client comes back with a token that proves its address.
+            if let Err(unretried) = incoming.retry() {
+                unretried.into_incoming().refuse();
+            }
+            continue;
+        }
+        let (member, releases) = (Arc::clone(&member), releases.clone());
+        tokio::spawn(async move {
+            count(&member.counters.connections);
+            connection(&member, incoming, &releases).await;
+            member.counters.connections.fetch_sub(1, Ordering::Relaxed);
+        });
+    }
+}
+
+async fn connection(member: &Arc<Member>, incoming: Incoming, releases: &Releases) {
+    let source = incoming.remote_address().ip();
+    let Ok(connecting) = incoming.accept() else { return };
+    let Ok(Ok(connection)) = tokio::time::timeout(HANDSHAKE, connecting).await else {
+        tracing::debug!(%source, "a handshake failed");
+        return;
+    };
+    let Some((leaf, peer)) = shown_by(&connection) else {
+        return connection.close(2_u32.into(), b"certificate");
+    };
+    if introduce(member, &connection).await.is_err() {
+        return;
+    }
+    if peer {
+        return serve_peer(member, &connection, &leaf).await;
+    }
+    let client = Client {
+        key: leaf.key.fingerprint(),
+        source,
+    };
+    while let Ok((send, receive)) = connection.accept_bi().await {
+        let (member, releases, client) = (Arc::clone(member), releases.clone(), client.clone());
+        tokio::spawn(async move { request(&member, &releases, client, send, receive).await });
+    }
+}
+
+/// The certificate of the connection, and whether it speaks the peers' protocol.
+fn shown_by(connection: &Connection) -> Option<(Leaf, bool)> {
+    let certificates = connection.peer_identity()?;
+    let certificates = certificates
+        .downcast::<Vec<rustls::pki_types::CertificateDer<'static>>>()
+        .ok()?;
+    let leaf = Leaf::parse(certificates.first()?, clocks::wall_ms() / 1000).ok()?;
+    let data = connection
+        .handshake_data()?
+        .downcast::<quinn::crypto::rustls::HandshakeData>()
+        .ok()?;
+    Some((leaf, data.protocol.as_deref() == Some(ALPN_PEER)))
+}
+
+/// The first message on every connection: roster chain and boot statement.
+async fn introduce(member: &Member, connection: &Connection) -> Result<(), quinn::WriteError> {
+    let mut send = connection.open_uni().await?;
+    send.write_chunk(member.hello.clone()).await?;
+    // A stream that the peer has already closed needs no end.
+    let _ = send.finish();
+    Ok(())
+}
+
+async fn request(
+    member: &Arc<Member>,
+    releases: &Releases,
+    client: Client,
+    mut send: SendStream,
+    mut receive: RecvStream,
+) {
+    count(&member.counters.requests);
+    let read = tokio::time::timeout(REQUEST, receive.read_to_end(REQUEST_BYTES_MAX)).await;
+    let frame = match read {
+        Ok(Ok(bytes)) => answer(member, releases, client, bytes.into()).await,
+        Ok(Err(quinn::ReadToEndError::TooLong)) => {
+            count(&member.counters.malformed);
+            let message = format!("a request has at most {REQUEST_BYTES_MAX} bytes");
+            failed(error(Code::TooLarge, message, "send a smaller value"))
+        }
+        // The client went away.
+        Ok(Err(_)) => return,
+        Err(_) => failed(error(
+            Code::Timeout,
+            "the request did not arrive whole in time",
+            "send it again",
+        )),
+    };
+    // Whether the client still listens is its affair.
+    if send.write_all(frame.as_ref()).await.is_ok() {
+        let _ = send.finish();
+    }
+}
+
+async fn answer(member: &Arc<Member>, releases: &Releases, client: Client, bytes: Bytes) -> ResponseFrame {
+    let request_hash = sha256(&bytes);
+    let kind = match decode::<v1::Request>(bytes, REQUEST_BYTES_MAX) {
+        Ok(request) => request.kind,
+        Err(refused) => {
+            count(&member.counters.malformed);
+            return failed(error(Code::Malformed, refused.to_string(), "update the client"));
+        }
+    };
+    let Some(kind) = kind else {
+        count(&member.counters.malformed);
+        return failed(error(
+            Code::UnknownVersion,
+            "this node does not know this kind of request",
+            "update the node",
+        ));
+    };
+    let kind = match kind {
+        request::Kind::Read(read) if read.nonce.len() != 32 => {
+            return failed(error(
+                Code::Malformed,
+                "a read needs a nonce of 32 bytes",
+                "update the client",
+            ));
+        }
+        request::Kind::Read(read) => return releases.read(member, client, request_hash, read).await,
+        other => other,
+    };
+    let standing = member.standing();
+    if let (Some(code), false) = (standing.refusal(), matches!(kind, request::Kind::Status(_))) {
+        return failed(error(
+            code,
+            format!("node {}: {}", member.node, standing.reason()),
+            "see: symbolon status",
+        ));
+    }
+    let answering = Answering {
+        member,
+        releases,
+        client: &client,
+        request_hash: &request_hash,
+    };
+    let result = match kind {
+        request::Kind::Submit(command) => submit::submit(member, &client.key, command)
+            .await
+            .map(response::Result::Submitted),
+        request::Kind::List(list) => answering.list(list).await,
+        request::Kind::Metadata(metadata) => answering.metadata(metadata).await,
+        request::Kind::Resolve(resolve) => answering.resolve(resolve).await,
+        request::Kind::Status(_) => answering.status(),
+        request::Kind::Audit(audit) => answering.audit(audit).await,
+        request::Kind::Policies(policies) => answering.policies(policies).await,
+        request::Kind::Principals(principals) => answering.principals(principals).await,
+        request::Kind::Report(report) => {
+            gossip::report(member, &report);
+            Ok(response::Result::Reported(v1::Reported {}))
+        }
+        // Answered above.
+        request::Kind::Read(_) => return failed(error(Code::Internal, "a read went astray", "")),
+    };
+    match result {
+        Ok(result) => encode_response(&v1::Response { result: Some(result) }, None),
+        Err(refused) => failed(refused),
+    }
+}
+
+/// A connection that speaks the peers' protocol: who it is must be shown first, by a boot statement whose TLS key is the
+/// connection's and whose identity key issued the certificate.
+async fn serve_peer(member: &Arc<Member>, connection: &Connection, leaf: &Leaf) {
+    let Some(node) = introduced(member, connection, leaf).await else {
+        tracing::warn!(source = %connection.remote_address(), "a connection claims to be a node and is not");
+        return connection.close(3_u32.into(), b"not a node");
+    };
+    connection.set_max_concurrent_bi_streams(VarInt::from_u32(PEER_STREAMS));
+    connection.set_receive_window(VarInt::from_u32(64 * 1024 * 1024));
+    while let Ok((send, receive)) = connection.accept_bi().await {
+        let excluded = crate::member::lock(&member.heads).is_excluded(node);
+        if excluded {
+            return connection.close(1_u32.into(), b"equivocation");
+        }
+        let member = Arc::clone(member);
+        tokio::spawn(async move { peer_request(&member, node, send, receive).await });
+    }
+}
+
+async fn introduced(member: &Arc<Member>, connection: &Connection, leaf: &Leaf) -> Option<u16> {
+    let first = tokio::time::timeout(HANDSHAKE, connection.accept_bi()).await.ok()?;
+    let (mut send, mut receive) = first.ok()?;
+    let bytes = tokio::time::timeout(REQUEST, receive.read_to_end(64 * 1024))
+        .await
+        .ok()?
+        .ok()?;
+    let request: v1::PeerRequest = decode(bytes.into(), 64 * 1024).ok()?;
+    let Some(peer_request::Kind::Gossip(v1::Gossip {
+        boot: Some(statement), ..
+    })) = request.kind
+    else {
+        return None;
+    };
+    let (node, boot) = gossip::keep_boot(&member.roster, member.provider.as_ref(), &member.boots_seen, &statement)?;
+    let identity = &member.roster.node(node)?.identity;
+    leaf.issued_by(identity, member.provider.as_ref()).ok()?;
+    let applied = member.shown.load().boots.get(&node).map_or(0, |boot| boot.counter);
+    let excluded = crate::member::lock(&member.heads).is_excluded(node);
+    if boot.tls_key != leaf.key || boot.counter < applied || node == member.node || excluded {
+        return None;
+    }
+    let done = peer_response::Result::Gossip(v1::GossipAck {});
+    let frame = v1::PeerResponse { result: Some(done) }.encode_to_vec();
+    send.write_all(&frame).await.ok()?;
+    send.finish().ok()?;
+    Some(node)
+}
+
+async fn peer_request(member: &Arc<Member>, node: u16, mut send: SendStream, mut receive: RecvStream) {
+    let Ok(bytes) = receive.read_to_end(PEER_FRAME_BYTES_MAX).await else {
+        return;
+    };
+    let result = match decode::<v1::PeerRequest>(bytes.into(), PEER_FRAME_BYTES_MAX).map(|request| request.kind) {
+        Ok(Some(peer_request::Kind::Raft(frame))) => {
+            if member.standing().refusal().is_some() {
+                return;
+            }
+            peer_response::Result::Raft(member.consensus.receive(node.into(), frame).await)
+        }
+        Ok(Some(peer_request::Kind::Propose(propose))) => {
+            let kind = u16::try_from(propose.kind).unwrap_or(u16::MAX);
+            match submit::propose_here(member, kind, propose.payload).await {
+                Ok(submitted) => peer_response::Result::Submitted(submitted),
+                Err(refused) => peer_response::Result::Error(refused),
+            }
+        }
+        Ok(Some(peer_request::Kind::Gossip(gossip))) => {
+            gossip::take(member, gossip);
+            peer_response::Result::Gossip(v1::GossipAck {})
+        }
+        Ok(None) | Err(_) => {
+            count(&member.counters.malformed);
+            peer_response::Result::Error(error(Code::Malformed, "the message does not parse", ""))
+        }
+    };
+    let frame = v1::PeerResponse { result: Some(result) }.encode_to_vec();
+    if send.write_all(&frame).await.is_ok() {
+        // The other node may have gone.
+        let _ = send.finish();
+    }
+}

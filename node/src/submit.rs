@@ -1,0 +1,229 @@
+//! Proposals: this node's own, and clients' commands. A node that does not lead hands them to the one that does.
+
+use crate::machine::ViewAdapter;
+use crate::member::{Member, count, error};
+use crate::peers::PeerError;
+use bytes::Bytes;
+use prost::Message;
+use std::sync::Arc;
+use std::time::Duration;
+use symbolon_consensus::{Payload, ProposeError};
+use symbolon_crypto::Hash;
+use symbolon_state::entry::Kind;
+use symbolon_state::query;
+use symbolon_wire::Code;
+use symbolon_wire::command::ParsedCommand;
+use symbolon_wire::limits::COMMAND_BYTES_MAX;
+use symbolon_wire::v1::{self, peer_request, peer_response};
+
+const _: () = assert!(COMMAND_BYTES_MAX <= symbolon_consensus::limits::PAYLOAD_BYTES_MAX);
+
+/// How long a proposal may take, the way to the leader included.
+const PROPOSE_TIMEOUT: Duration = Duration::from_secs(6);
+/// How long a write waits for confirmations at levels `verified` and `full`.
+const LEVEL_TIMEOUT: Duration = Duration::from_secs(10);
+/// Attempts to find the leader before giving up; elections take about a second.
+const LEADER_ATTEMPTS: u32 = 15;
+const LEADER_PAUSE: Duration = Duration::from_millis(100);
+
+/// Proposes an entry, here or at the leader.
+pub(crate) async fn propose(member: &Arc<Member>, kind: Kind, payload: Bytes) -> Result<v1::Submitted, v1::Error> {
+    for _ in 0..LEADER_ATTEMPTS {
+        let leader = member.consensus.leader().and_then(|leader| u16::try_from(leader).ok());
+        match leader {
+            Some(leader) if leader == member.node => match propose_here(member, kind.number(), payload.clone()).await {
+                Err(refused) if refused.code == Code::NoQuorum as u32 => {}
+                done => return done,
+            },
+            Some(leader) => {
+                let propose = v1::Propose {
+                    kind: kind.number().into(),
+                    payload: payload.clone(),
+                };
+                match member
+                    .peers
+                    .ask(leader, peer_request::Kind::Propose(propose), PROPOSE_TIMEOUT)
+                    .await
+                {
+                    Ok(peer_response::Result::Submitted(submitted)) => return Ok(submitted),
+                    // It does not lead any more: look again.
+                    Ok(peer_response::Result::Error(refused)) if refused.code == Code::NoQuorum as u32 => {}
+                    Ok(peer_response::Result::Error(refused)) => return Err(refused),
+                    Ok(_) | Err(PeerError::NoAnswer(_)) => return Err(unknown()),
+                    Err(PeerError::Unreachable(_)) => {}
+                }
+            }
+            None => {}
+        }
+        tokio::time::sleep(LEADER_PAUSE).await;
+    }
+    Err(error(
+        Code::NoQuorum,
+        "the cluster has no leader that this node can reach",
+        "see: symbolon status",
+    ))
+}
+
+fn unknown() -> v1::Error {
+    error(
+        Code::OutcomeUnknown,
+        "the command may or may not have been committed",
+        "the same bytes may be sent again",
+    )
+}
+
+/// Proposes an entry at this node, which must lead.
+pub(crate) async fn propose_here(member: &Arc<Member>, kind: u16, bytes: Bytes) -> Result<v1::Submitted, v1::Error> {
+    if let Some(code) = member.standing().refusal() {
+        return Err(error(
+            code,
+            format!("node {}: {}", member.node, member.standing().reason()),
+            "",
+        ));
+    }
+    match member.consensus.propose(Payload { kind, bytes }).await {
+        Ok(done) => {
+            let outcome = v1::Outcome::decode(done.reply).map_err(|_| unknown())?;
+            let mut submitted = v1::Submitted {
+                index: done.index,
+                term: done.term,
+                chain: Bytes::copy_from_slice(&done.chain),
+                repeated: outcome.repeated,
+                outcome: Some(outcome.clone()),
+            };
+            // A repetition is answered with what it was the first time: what waits for confirmations waits for those.
+            if outcome.repeated {
+                submitted.index = outcome.index;
+                let chain = member.consensus.chain_at(outcome.index).ok().flatten();
+                submitted.chain = chain.map(|chain| Bytes::copy_from_slice(&chain)).unwrap_or_default();
+            }
+            Ok(submitted)
+        }
+        Err(ProposeError::NotLeader { .. }) => Err(error(Code::NoQuorum, "this node does not lead", "")),
+        Err(ProposeError::Overloaded) => Err(error(
+            Code::Overloaded,
+            "too many commands are under way",
+            "try again after a pause",
+        )),
+        Err(refused @ ProposeError::Unacceptable { .. }) => Err(error(Code::TooLarge, refused.to_string(), "")),
+        Err(ProposeError::NoRoom(fault)) => Err(error(
+            Code::DiskFull,
+            format!("node {}: {fault}", member.node),
+            "free space on the node's disk",
+        )),
+        Err(ProposeError::Unknown | ProposeError::Fatal { .. }) => Err(unknown()),
+    }
+}
+
+/// A client's command: checked for form and for who sends it before it costs the log anything.
+pub(crate) async fn submit(
+    member: &Arc<Member>,
+    client_key: &Hash,
+    submit: v1::Submit,
+) -> Result<v1::Submitted, v1::Error> {
+    count(&member.counters.commands);
+    let command = submit
+        .command
+        .ok_or_else(|| error(Code::Malformed, "there is no command in the request", ""))?;
+    let encoded: Bytes = command.encode_to_vec().into();
+    if encoded.len() > COMMAND_BYTES_MAX {
+        let message = format!(
+            "the command has {} bytes; at most {COMMAND_BYTES_MAX} are allowed",
+            encoded.len()
+        );
+        return Err(error(Code::TooLarge, message, ""));
+    }
+    let parsed = ParsedCommand::from_message(command)
+        .map_err(|refused| error(Code::Malformed, refused.to_string(), "update the client"))?;
+    if parsed.cluster != member.roster.cluster {
+        let message = format!(
+            "the command is for cluster {}, this is {}",
+            parsed.cluster, member.roster.cluster
+        );
+        return Err(error(Code::WrongCluster, message, "check the context: symbolon doctor"));
+    }
+    known(member, client_key)?;
+    let submitted = propose(member, Kind::Command, encoded).await?;
+    let outcome = submitted.outcome.clone().unwrap_or_default();
+    if outcome.code != 0 {
+        return Err(v1::Error {
+            code: outcome.code,
+            message: outcome.message,
+            because: outcome.because,
+            next: outcome.next,
+            audit_index: 0,
+            state_index: submitted.index,
+        });
+    }
+    let needed = match submit.level {
+        0 => 0,
+        1 => usize::from(member.roster.threshold) + 1,
+        2 => member.roster.nodes.len(),
+        _ => {
+            return Err(error(
+                Code::Malformed,
+                "unknown level",
+                "use committed, verified or full",
+            ));
+        }
+    };
+    if needed > 0 {
+        confirmed(member, submitted.index, needed.min(member.roster.nodes.len())).await?;
+    }
+    Ok(submitted)
+}
+
+/// Refuses who is not registered before the log is bothered. Apply checks again, at its index.
+fn known(member: &Member, client_key: &Hash) -> Result<(), v1::Error> {
+    let reader = member.store.reader();
+    let view = ViewAdapter::new(&reader);
+    let now = member.shown.load().log_time_ms;
+    match query::principal_by_key(&view, client_key, now) {
+        Ok(Some(_)) => Ok(()),
+        Ok(None) => Err(error(
+            Code::UnknownKey,
+            "the connection's key belongs to no live principal",
+            "ask an operator to register it: symbolon agent register",
+        )),
+        Err(fault) => Err(crate::release::broken(fault)),
+    }
+}
+
+/// Waits until `needed` holders have confirmed the dealing at `index`.
+async fn confirmed(member: &Member, index: u64, needed: usize) -> Result<(), v1::Error> {
+    let mut changed = member.confirmed.subscribe();
+    let mut found = 0;
+    let waiting = async {
+        loop {
+            let applied = member.consensus.progress().applied();
+            if applied >= index {
+                found = confirmations(member, index)?;
+            }
+            if found >= needed {
+                return Ok(());
+            }
+            if changed.changed().await.is_err() {
+                return Err(error(Code::Overloaded, "the node is stopping", ""));
+            }
+        }
+    };
+    match tokio::time::timeout(LEVEL_TIMEOUT, waiting).await {
+        Ok(done) => done,
+        Err(_) => Err(error(
+            Code::Timeout,
+            format!("committed at index {index}, but {found} of {needed} nodes have confirmed their fragment"),
+            "the write stands; see which nodes are down: symbolon status",
+        )),
+    }
+}
+
+fn confirmations(member: &Member, index: u64) -> Result<usize, v1::Error> {
+    let reader = member.store.reader();
+    let view = ViewAdapter::new(&reader);
+    let state = symbolon_state::records::VersionState {
+        log_index: index,
+        ..Default::default()
+    };
+    let bitmap = query::confirmed(&view, &state, member.roster.n()).map_err(crate::release::broken)?;
+    Ok(bitmap.count_ones() as usize)
+}
