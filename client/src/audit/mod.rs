@@ -1,0 +1,288 @@
+//! Checking a node's audit log (authority.md, "Audit"): every leaf has its form and is of this node and of a boot that
+//! its identity key vouches for; the leaves lead to the root of a checkpoint that such a boot signed (RFC 9162, C2SP
+//! tlog-checkpoint). What is found wrong is named by its index.
+
+mod export;
+
+pub use export::{export, verify_dir};
+
+use crate::client::Client;
+use crate::error::{Culprit, Error, Misdeed, Who};
+use crate::hello::Boot;
+use crate::query::{AuditPage, AuditRange};
+use bytes::Bytes;
+use symbolon_crypto::Hash;
+use symbolon_crypto::checkpoint::{BadCheckpoint, Checkpoint};
+use symbolon_crypto::merkle::{Frontier, leaf_hash};
+use symbolon_crypto::provider::AwsLc;
+use symbolon_wire::ids::ClusterId;
+use symbolon_wire::limits::AUDIT_PAGE_MAX;
+use symbolon_wire::{Code, audit};
+
+/// What is wrong with an audit log.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Defect {
+    /// A leaf that is none.
+    #[error("entry {index} does not have the form of an entry")]
+    Form {
+        /// Its index.
+        index: u64,
+    },
+    /// A leaf of another node.
+    #[error("entry {index} is of node {found}")]
+    OtherNode {
+        /// Its index.
+        index: u64,
+        /// Whose it says it is.
+        found: u32,
+    },
+    /// No boot statement with this counter.
+    #[error("entry {index} is of boot {found}, for which the node's identity key does not vouch")]
+    UnknownBoot {
+        /// Its index.
+        index: u64,
+        /// The counter.
+        found: u64,
+    },
+    /// Boots go up.
+    #[error("entry {index} is of boot {found} and follows one of boot {before}")]
+    BootWentBack {
+        /// Its index.
+        index: u64,
+        /// The counter.
+        found: u64,
+        /// That of the entry before.
+        before: u64,
+    },
+    /// The leaf is not the one that the tree has there.
+    #[error("entry {index} was changed")]
+    Changed {
+        /// Its index.
+        index: u64,
+    },
+    /// The checkpoint does not verify.
+    #[error("the checkpoint does not verify: {0}")]
+    Checkpoint(BadCheckpoint),
+    /// Fewer leaves than the checkpoint covers.
+    #[error("the log ends at entry {found}; its checkpoint covers {size}")]
+    CutShort {
+        /// Leaves there are.
+        found: u64,
+        /// Leaves there should be.
+        size: u64,
+    },
+    /// The leaves lead to another root. Which of them was changed cannot be told from the leaves alone.
+    #[error("the {size} entries do not lead to the root of the checkpoint: at least one was changed")]
+    Root {
+        /// Leaves that the checkpoint covers.
+        size: u64,
+    },
+}
+
+impl Defect {
+    /// The index of the first bad entry, where it can be told.
+    #[must_use]
+    pub fn first_bad(&self) -> Option<u64> {
+        match *self {
+            Self::Form { index }
+            | Self::OtherNode { index, .. }
+            | Self::UnknownBoot { index, .. }
+            | Self::BootWentBack { index, .. }
+            | Self::Changed { index } => Some(index),
+            Self::CutShort { found, .. } => Some(found),
+            Self::Checkpoint(_) | Self::Root { .. } => None,
+        }
+    }
+
+    pub(crate) fn told(&self, node: u16) -> Error {
+        let culprit = Culprit {
+            who: Who::Node(node),
+            what: Misdeed::BrokenAudit,
+            evidence: Vec::new(),
+        };
+        let mut error = Error::new(
+            Code::AuditBroken,
+            format!("the audit log of node {node} does not verify"),
+        )
+        .because(self.to_string())
+        .culprit(culprit);
+        error.audit = self.first_bad().map(|index| (node, index));
+        error
+    }
+}
+
+/// A log that verified.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Audited {
+    /// The node.
+    pub node: u16,
+    /// Entries that the checkpoint covers.
+    pub size: u64,
+    /// The root over them.
+    pub root: Hash,
+    /// Boots that wrote them.
+    pub boots: usize,
+}
+
+/// Takes a log leaf by leaf.
+#[derive(Debug)]
+pub struct Verifier {
+    cluster: ClusterId,
+    node: u16,
+    boots: Vec<Boot>,
+    last_boot: u64,
+    frontier: Frontier,
+}
+
+impl Verifier {
+    /// For the log of `node`, from its first leaf.
+    #[must_use]
+    pub fn new(cluster: ClusterId, node: u16) -> Self {
+        Self {
+            cluster,
+            node,
+            boots: Vec::new(),
+            last_boot: 0,
+            frontier: Frontier::new(),
+        }
+    }
+
+    /// Boots of this node, verified; leaves and checkpoints of others are refused.
+    pub fn vouch(&mut self, boots: &[Boot]) {
+        for boot in boots {
+            let counter = |boot: &Boot| boot.signer.boot_counter;
+            if !self.boots.iter().any(|known| counter(known) == counter(boot)) {
+                self.boots.push(boot.clone());
+            }
+        }
+    }
+
+    /// Leaves taken so far.
+    #[must_use]
+    pub fn size(&self) -> u64 {
+        self.frontier.size()
+    }
+
+    /// Takes the next leaf.
+    ///
+    /// # Errors
+    /// [`Defect`], which names it.
+    pub fn push(&mut self, leaf: Bytes) -> Result<Hash, Defect> {
+        let index = self.size();
+        let hash = leaf_hash(&leaf);
+        let decoded = audit::decode(leaf).map_err(|_| Defect::Form { index })?;
+        if decoded.node != u32::from(self.node) {
+            return Err(Defect::OtherNode {
+                index,
+                found: decoded.node,
+            });
+        }
+        let found = decoded.boot_counter;
+        if !self.boots.iter().any(|boot| boot.signer.boot_counter == found) {
+            return Err(Defect::UnknownBoot { index, found });
+        }
+        if found < self.last_boot {
+            return Err(Defect::BootWentBack {
+                index,
+                found,
+                before: self.last_boot,
+            });
+        }
+        self.last_boot = found;
+        self.frontier.append(hash, |_, _, _| {});
+        Ok(hash)
+    }
+
+    /// Reads a checkpoint that one of the boots signed.
+    ///
+    /// # Errors
+    /// [`Defect::Checkpoint`].
+    pub fn checkpoint(&self, note: &[u8]) -> Result<Checkpoint, Defect> {
+        let origin = audit::origin(self.cluster, self.node);
+        let mut why = BadCheckpoint::NotSigned;
+        // The newest boot is likeliest to have signed it.
+        for boot in self.boots.iter().rev() {
+            match Checkpoint::verify(note, &origin, &boot.checkpoint_key, &AwsLc) {
+                Ok(checkpoint) => return Ok(checkpoint),
+                Err(BadCheckpoint::NotSigned) => {}
+                Err(bad) => why = bad,
+            }
+        }
+        Err(Defect::Checkpoint(why))
+    }
+
+    /// Compares the leaves taken so far with a checkpoint over exactly as many.
+    ///
+    /// # Errors
+    /// [`Defect::CutShort`] or [`Defect::Root`].
+    pub fn finish(&self, checkpoint: &Checkpoint) -> Result<Audited, Defect> {
+        let (found, size) = (self.size(), checkpoint.size());
+        if found != size {
+            return Err(Defect::CutShort { found, size });
+        }
+        let root = self.frontier.root();
+        if root != *checkpoint.root() {
+            return Err(Defect::Root { size });
+        }
+        Ok(Audited {
+            node: self.node,
+            size,
+            root,
+            boots: self.boots.len(),
+        })
+    }
+}
+
+/// Fetches the whole log of a node and verifies it up to the checkpoint of the first page.
+///
+/// # Errors
+/// [`Code::AuditBroken`], with the first bad entry where it can be told; what the node answers.
+pub async fn verify(client: &Client, node: u16) -> Result<Audited, Error> {
+    walk(client, node, |_, _| Ok(())).await.map(|walked| walked.audited)
+}
+
+/// What a walk over a log ended with.
+struct Walked {
+    audited: Audited,
+    /// The page whose checkpoint the log was verified against.
+    first: AuditPage,
+}
+
+/// Fetches and verifies; `each` is given every leaf with its hash.
+async fn walk(
+    client: &Client,
+    node: u16,
+    mut each: impl FnMut(&Bytes, &Hash) -> Result<(), Error>,
+) -> Result<Walked, Error> {
+    let told = |defect: Defect| defect.told(node);
+    let mut verifier = Verifier::new(client.roster().cluster, node);
+    let fetch = |index| {
+        client.audit(
+            node,
+            AuditRange::From {
+                index,
+                limit: AUDIT_PAGE_MAX,
+            },
+        )
+    };
+    let first = fetch(0).await?;
+    verifier.vouch(&first.boots);
+    let checkpoint = verifier.checkpoint(&first.checkpoint).map_err(told)?;
+    let mut page = first.clone();
+    loop {
+        for leaf in &page.leaves {
+            if verifier.size() == checkpoint.size() {
+                break;
+            }
+            let hash = verifier.push(leaf.clone()).map_err(told)?;
+            each(leaf, &hash)?;
+        }
+        if verifier.size() >= checkpoint.size() || page.leaves.is_empty() {
+            break;
+        }
+        page = fetch(verifier.size()).await?;
+        verifier.vouch(&page.boots);
+    }
+    let audited = verifier.finish(&checkpoint).map_err(told)?;
+    Ok(Walked { audited, first })
+}

@@ -1,0 +1,62 @@
+//! Every bound of the client, each with its reason.
+
+use std::time::Duration;
+
+/// Hosts in one address: more than any roster has nodes, few enough to try one after the other.
+pub const HOSTS_MAX: usize = 16;
+
+/// Largest identity file, bytes: a PKCS#8 key, two ids and a name have about 700.
+pub const IDENTITY_FILE_BYTES_MAX: usize = 16 * 1024;
+
+/// How long nodes may take to reach the highest state index shown before a read fails (custody.md, "Reading", 3).
+pub const FRESH_WITHIN: Duration = Duration::from_secs(2);
+
+/// Wholly new writes after version conflicts before the conflict is the caller's: 16 writers that always collide get
+/// through with all but certainty.
+pub const CONFLICT_ATTEMPTS: u32 = 16;
+
+/// New sealing sessions for one write: a session that the cluster has just taken is refused only in a race.
+pub const SESSION_ATTEMPTS: u32 = 3;
+
+/// How long a sealing session is used: nodes refuse it an hour after they applied it, by log time; the rest is for
+/// clocks that differ.
+pub const SESSION_USED_WITHIN: Duration = Duration::from_secs(50 * 60);
+
+/// Paths whose secret id and latest version are remembered; past it those not in use are forgotten.
+pub const PATHS_KNOWN_MAX: usize = 65_536;
+
+/// Verified group signatures remembered for one connection: groups that are being answered at one time.
+pub const GROUPS_KNOWN_MAX: usize = 64;
+
+/// A node's text in an error message, bytes; longer is cut. It goes to a terminal.
+pub const NODE_TEXT_BYTES_MAX: usize = 1024;
+
+/// Lines of a node's reasons that are kept.
+pub const NODE_LINES_MAX: usize = 32;
+
+/// A connection that failed is not tried again for this long: what fails at once must not be dialled in a loop.
+pub const REDIAL_AFTER: Duration = Duration::from_millis(250);
+
+/// A connection from which nothing at all was heard for this long after a request was given up is dead: a node that
+/// lives acknowledges within a round trip.
+pub const SILENT_FOR: Duration = Duration::from_millis(250);
+
+/// A node that failed is asked last for this long.
+pub const ASKED_LAST_FOR: Duration = Duration::from_secs(1);
+
+/// Pause between rounds of a write that no node takes, doubled up to [`RETRY_PAUSE_MAX`]: an election takes a second.
+pub const RETRY_PAUSE: Duration = Duration::from_millis(50);
+
+/// The longest such pause.
+pub const RETRY_PAUSE_MAX: Duration = Duration::from_millis(500);
+
+/// How long telling the nodes of a divergence may take.
+pub const REPORT_WITHIN: Duration = Duration::from_secs(1);
+
+/// How far a certificate's dates reach before and after now: clocks differ, and one is made for each connection.
+pub const CERTIFICATE_SPAN: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// Files of an exported audit log, bytes together; a log of 10 million decisions has about 5 GB.
+pub const EXPORT_BYTES_MAX: u64 = 16 * 1024 * 1024 * 1024;
+
+const _: () = assert!(SESSION_USED_WITHIN.as_millis() < symbolon_wire::limits::SESSION_MS_MAX as u128);

@@ -1,0 +1,231 @@
+//! Read replies: what a node signed for this client and this request (custody.md, "Reading").
+//!
+//! One RFC 9162 tree covers the replies of an audit group, and the node signs its root once. Verified roots are
+//! remembered for each connection, so that a group costs one signature check however many of its replies arrive here.
+
+use crate::error::{Culprit, Error, Evidence, Misdeed, Who};
+use crate::hello::Boot;
+use crate::limits::GROUPS_KNOWN_MAX;
+use crate::node::{Answered, Failure};
+use bytes::Bytes;
+use std::collections::VecDeque;
+use std::sync::{Mutex, PoisonError};
+use symbolon_crypto::Hash;
+use symbolon_crypto::dealing::Fragment;
+use symbolon_crypto::enc::sha256;
+use symbolon_crypto::limits::PROOF_HASHES_MAX;
+use symbolon_crypto::merkle::{inclusion_root, leaf_hash};
+use symbolon_crypto::provider::{AwsLc, Verify};
+use symbolon_crypto::sign::{BadSignature, P256Signature};
+use symbolon_wire::command::{CommandError, fixed};
+use symbolon_wire::statements::ReplyLeaf;
+use symbolon_wire::v1::response::Result as Answer;
+use symbolon_wire::{Message, v1};
+
+/// Chain values are anchored at multiples of this (custody.md, "Reading").
+const ANCHOR_EVERY: u64 = 256;
+
+/// Group roots whose signature by one boot's signing key has been checked.
+#[derive(Debug, Default)]
+pub(crate) struct KnownGroups(Mutex<VecDeque<(Hash, P256Signature)>>);
+
+impl KnownGroups {
+    /// Checks a group signature, once. The lock is held meanwhile: replies of one group arrive together, and the others
+    /// are then spared the 50 µs.
+    fn check(&self, boot: &Boot, root: Hash, signature: P256Signature) -> Result<(), BadSignature> {
+        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if known.contains(&(root, signature)) {
+            return Ok(());
+        }
+        AwsLc.p256(&boot.signing_key, &boot.signer.replies(&root), &signature)?;
+        if known.len() >= GROUPS_KNOWN_MAX {
+            known.pop_front();
+        }
+        known.push_back((root, signature));
+        Ok(())
+    }
+}
+
+/// A request as one node got it, and who asks.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Asked<'a> {
+    pub(crate) client_key: &'a Hash,
+    pub(crate) request_hash: &'a Hash,
+    pub(crate) min_index: u64,
+}
+
+/// A reply whose signature holds. Its fragment and body are still to be checked.
+#[derive(Debug)]
+pub(crate) struct Reply {
+    pub(crate) node: u16,
+    pub(crate) boot_counter: u64,
+    pub(crate) record_hash: Hash,
+    pub(crate) epoch: u64,
+    pub(crate) version: u64,
+    pub(crate) state_index: u64,
+    pub(crate) record_index: u64,
+    pub(crate) audit_index: u64,
+    /// (log index, chain there): the record's and the anchor's.
+    pub(crate) chain: [(u64, Hash); 2],
+    pub(crate) fragment: Fragment,
+    pub(crate) body: Option<v1::StoredVersion>,
+    /// As signed, without its body.
+    pub(crate) signed: v1::ReadReply,
+    pub(crate) request_hash: Hash,
+    pub(crate) client_key: Hash,
+}
+
+impl Reply {
+    /// Takes an answer to a read, if all that the node signed holds.
+    pub(crate) fn verify(answered: Answered, asked: Asked<'_>) -> Result<Self, Failure> {
+        let boot = &answered.live.boot;
+        let node = boot.signer.node;
+        let fault = |what| Failure::AtFault(Error::at_fault(node, what));
+        let Answer::Read(mut reply) = answered.answer else {
+            return Err(fault(Misdeed::NotAnAnswer));
+        };
+        let body = reply.body.take();
+        let released = answered.fragment.ok_or_else(|| fault(Misdeed::ReplyForm))?;
+        let form = Form::parse(&reply).map_err(|_| fault(Misdeed::ReplyForm))?;
+        let from_here = reply.node == u32::from(node) && reply.boot_counter == boot.signer.boot_counter;
+        // Any anchor will do for comparing; that it is the last one is the node's concern.
+        let ordered = reply.record_index <= reply.state_index
+            && reply.anchor_index <= reply.state_index
+            && reply.anchor_index.is_multiple_of(ANCHOR_EVERY);
+        if !from_here || !ordered {
+            return Err(fault(Misdeed::ReplyForm));
+        }
+        if sha256(released.expose()) != form.fragment_hash {
+            return Err(fault(Misdeed::FragmentHash));
+        }
+        let leaf = boot.signer.reply(&ReplyLeaf {
+            client_key: asked.client_key,
+            request_hash: asked.request_hash,
+            record_hash: &form.record_hash,
+            epoch: reply.epoch,
+            fragment_hash: &form.fragment_hash,
+            state_index: reply.state_index,
+            record_index: reply.record_index,
+            record_chain: &form.record_chain,
+            anchor_index: reply.anchor_index,
+            anchor_chain: &form.anchor_chain,
+        });
+        inclusion_root(&leaf_hash(&leaf), reply.group_index, reply.group_size, &form.path)
+            .ok()
+            .and_then(|root| answered.live.groups.check(boot, root, form.signature).ok())
+            .ok_or_else(|| fault(Misdeed::ReplySignature))?;
+        let fragment = Fragment::from_slice(released.expose());
+        let evidence = Evidence {
+            reply: reply.encode_to_vec().into(),
+            request_hash: *asked.request_hash,
+            client_key: *asked.client_key,
+        };
+        let proved = |what| {
+            let culprit = Culprit {
+                who: Who::Node(node),
+                what,
+                evidence: vec![evidence.clone()],
+            };
+            Failure::AtFault(Error::new(symbolon_wire::Code::NodeAtFault, culprit.to_string()).culprit(culprit))
+        };
+        if reply.state_index < asked.min_index {
+            return Err(proved(Misdeed::StaleReply));
+        }
+        Ok(Self {
+            node,
+            boot_counter: reply.boot_counter,
+            record_hash: form.record_hash,
+            epoch: reply.epoch,
+            version: reply.version,
+            state_index: reply.state_index,
+            record_index: reply.record_index,
+            audit_index: reply.audit_index,
+            chain: [
+                (reply.record_index, form.record_chain),
+                (reply.anchor_index, form.anchor_chain),
+            ],
+            // A node checks what it holds before it releases: a scalar that is none is its own doing.
+            fragment: fragment.map_err(|_| proved(Misdeed::WrongFragment))?,
+            body,
+            signed: reply,
+            request_hash: *asked.request_hash,
+            client_key: *asked.client_key,
+        })
+    }
+
+    /// The signed reply, for third parties.
+    pub(crate) fn evidence(&self) -> Evidence {
+        Evidence {
+            reply: self.encoded(),
+            request_hash: self.request_hash,
+            client_key: self.client_key,
+        }
+    }
+
+    /// The signed reply, encoded, without its body.
+    pub(crate) fn encoded(&self) -> Bytes {
+        self.signed.encode_to_vec().into()
+    }
+
+    /// Blames the node, with its signed reply.
+    pub(crate) fn blame(&self, what: Misdeed) -> Culprit {
+        Culprit {
+            who: Who::Node(self.node),
+            what,
+            evidence: vec![self.evidence()],
+        }
+    }
+}
+
+/// The fixed-length fields of a reply.
+struct Form {
+    record_hash: Hash,
+    fragment_hash: Hash,
+    record_chain: Hash,
+    anchor_chain: Hash,
+    signature: P256Signature,
+    path: Vec<Hash>,
+}
+
+impl Form {
+    fn parse(reply: &v1::ReadReply) -> Result<Self, CommandError> {
+        if reply.group_path.len() > PROOF_HASHES_MAX {
+            let found = reply.group_path.len();
+            return Err(CommandError::FieldLength {
+                field: "group_path",
+                expected: PROOF_HASHES_MAX,
+                found,
+            });
+        }
+        Ok(Self {
+            record_hash: fixed("record_hash", &reply.record_hash)?,
+            fragment_hash: fixed("fragment_hash", &reply.fragment_hash)?,
+            record_chain: fixed("record_chain", &reply.record_chain)?,
+            anchor_chain: fixed("anchor_chain", &reply.anchor_chain)?,
+            signature: fixed("group_signature", &reply.group_signature)?,
+            path: reply
+                .group_path
+                .iter()
+                .map(|hash| fixed("group_path", hash))
+                .collect::<Result<_, _>>()?,
+        })
+    }
+}
+
+/// Two replies that show different chain values at one log index.
+pub(crate) fn divergence(replies: &[Reply]) -> Option<(u64, &Reply, &Reply)> {
+    let shown = |reply: &'_ Reply| reply.chain;
+    for (place, later) in replies.iter().enumerate() {
+        for earlier in replies.iter().take(place) {
+            for (index, chain) in shown(later) {
+                if shown(earlier)
+                    .iter()
+                    .any(|(other, value)| *other == index && *value != chain)
+                {
+                    return Some((index, earlier, later));
+                }
+            }
+        }
+    }
+    None
+}

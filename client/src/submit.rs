@@ -1,0 +1,337 @@
+//! Handing a command to the cluster, and telling failures from unknown outcomes.
+//!
+//! A command counts once, by its nonce; so the same bytes may go to any node, any number of times. Once a node may have
+//! proposed it and gave no answer, only what apply recorded under that nonce settles what happened; until then the
+//! outcome is unknown, and that is what the caller is told.
+
+use crate::client::{Client, Inner};
+use crate::error::{Error, Misdeed};
+use crate::limits::{RETRY_PAUSE, RETRY_PAUSE_MAX};
+use crate::node::{Failure, Node};
+use crate::round::{Event, Round};
+use crate::verdict::{Tried, about_the_request, conclude, refusal};
+use bytes::Bytes;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+use symbolon_crypto::Hash;
+use symbolon_wire::limits::COMMAND_BYTES_MAX;
+use symbolon_wire::v1::command_body::Payload;
+use symbolon_wire::v1::response::Result as Answer;
+use symbolon_wire::{Code, Message, v1};
+
+/// When a write is answered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[repr(u32)]
+pub enum Level {
+    /// Committed: every node can have its fragment.
+    #[default]
+    Committed = 0,
+    /// t+1 nodes have opened and checked theirs.
+    Verified = 1,
+    /// All have.
+    Full = 2,
+}
+
+/// A command that was applied.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Submitted {
+    /// Who answered.
+    pub node: u16,
+    /// Its log index.
+    pub index: u64,
+    /// Its term.
+    pub term: u64,
+    /// The chain value there.
+    pub chain: Hash,
+    /// The version that it made; 0 for kinds without.
+    pub version: u64,
+    /// The record hash of a write.
+    pub record_hash: Option<Hash>,
+    /// The same bytes had been applied before; this is what was recorded then.
+    pub repeated: bool,
+}
+
+/// What came of handing a command over.
+pub(crate) enum Settled {
+    /// Applied.
+    Done(Submitted),
+    /// Recorded without effect: why.
+    Refused(Error),
+}
+
+impl Client {
+    /// Submits a command that carries its signatures, as several operators have signed it. The same bytes may be
+    /// submitted again.
+    ///
+    /// # Errors
+    /// What apply recorded; [`Code::OutcomeUnknown`] with the command; what [`Client::get`] gives for nodes.
+    pub async fn submit_signed(&self, command: v1::Command, level: Level) -> Result<Submitted, Error> {
+        match self.inner.submit("submit the command", &command, level).await? {
+            Settled::Done(submitted) => Ok(submitted),
+            Settled::Refused(error) => Err(error),
+        }
+    }
+}
+
+impl Inner {
+    /// Signs a command of this principal and submits it; once more if log time was misjudged.
+    pub(crate) async fn command(self: &Arc<Self>, what: &str, payload: Payload) -> Result<Submitted, Error> {
+        let mut again = true;
+        loop {
+            let command = self.signed(rand::random(), payload.clone())?;
+            match self.submit(what, &command, Level::Committed).await? {
+                Settled::Done(submitted) => return Ok(submitted),
+                Settled::Refused(error) if error.code == Code::Expired && std::mem::take(&mut again) => {
+                    self.status().await;
+                }
+                Settled::Refused(error) => return Err(error),
+            }
+        }
+    }
+
+    /// A command of this principal under `nonce`, signed.
+    pub(crate) fn signed(&self, nonce: [u8; 32], payload: Payload) -> Result<v1::Command, Error> {
+        let (roster, identity) = (&self.net.roster, &self.net.identity);
+        let life_ms = u64::try_from(self.net.options.command_life.as_millis()).unwrap_or(u64::MAX);
+        let expires_ms = self.clock.now_ms().saturating_add(life_ms);
+        let body =
+            symbolon_wire::command::encode_body(roster.cluster, identity.principal(), &nonce, expires_ms, payload);
+        let mut command = v1::Command {
+            body,
+            signatures: Vec::with_capacity(1),
+        };
+        crate::command::sign_command(&mut command, identity)?;
+        Ok(command)
+    }
+
+    /// Hands a command over until it is settled or `write_within` has passed.
+    pub(crate) async fn submit(
+        self: &Arc<Self>,
+        what: &str,
+        command: &v1::Command,
+        level: Level,
+    ) -> Result<Settled, Error> {
+        if command.body.len() > COMMAND_BYTES_MAX {
+            let told = format!(
+                "cannot {what}: {} bytes; at most {COMMAND_BYTES_MAX} are allowed",
+                command.body.len()
+            );
+            return Err(Error::new(Code::TooLarge, told));
+        }
+        let until = Instant::now() + self.net.options.write_within;
+        let (mut doubt, mut pause, mut asked) = (false, RETRY_PAUSE, level);
+        loop {
+            let offered = self.offer(&encode(command, asked), asked, until).await;
+            doubt |= offered.doubt;
+            if let Some((node, recorded)) = offered.answer {
+                let settled = settle(what, command, node, recorded, doubt)?;
+                return if asked == level {
+                    Ok(settled)
+                } else {
+                    Err(unconfirmed(what, settled))
+                };
+            }
+            let late = |failure: &Failure| failure.error().code == Code::Timeout;
+            if asked != Level::Committed && offered.failures.iter().any(|(_, failure)| late(failure)) {
+                // Not confirmed in time. Whether it was committed is settled by the same bytes.
+                asked = Level::Committed;
+                continue;
+            }
+            let refusals = offered
+                .failures
+                .iter()
+                .filter(|(_, failure)| refusal(failure).is_some())
+                .count();
+            let over = Instant::now() + pause >= until || refusals >= self.blocking();
+            if over && doubt {
+                return Err(unknown(what, command, &offered.failures));
+            }
+            if over {
+                let tried = Tried {
+                    what,
+                    needed: 1,
+                    answered: 0,
+                    blocking: self.blocking(),
+                };
+                return Err(conclude(&tried, offered.failures, Vec::new()));
+            }
+            tokio::time::sleep(pause).await;
+            pause = (pause * 2).min(RETRY_PAUSE_MAX);
+        }
+    }
+
+    /// Offers the bytes to one node after the other, the one that leads first, one more whenever that takes long.
+    async fn offer(self: &Arc<Self>, bytes: &Bytes, level: Level, until: Instant) -> Offered {
+        let left = until.saturating_duration_since(Instant::now());
+        let within = match level {
+            Level::Committed => left.min(self.net.options.request_timeout),
+            Level::Verified | Level::Full => left,
+        };
+        let ask = |node: Arc<Node>| {
+            let bytes = bytes.clone();
+            async move { take(&node, bytes, within).await }
+        };
+        let mut round = Round::new(self.leader_first(), self.net.options.write_spare_delay);
+        round.ask(ask);
+        let mut offered = Offered {
+            answer: None,
+            failures: Vec::new(),
+            doubt: false,
+        };
+        loop {
+            match round.next().await {
+                Event::From(node, Ok(submitted)) => {
+                    // Others that were offered it may have proposed it before.
+                    offered.doubt |= round.pending() > 0;
+                    offered.answer = Some((node, submitted));
+                    return offered;
+                }
+                Event::From(node, Err(failure)) => {
+                    offered.doubt |= doubtful(&failure);
+                    offered.failures.push((node, failure));
+                    round.ask(ask);
+                }
+                Event::Slow => {
+                    round.ask(ask);
+                }
+                Event::Idle => return offered,
+            }
+        }
+    }
+
+    fn leader_first(&self) -> Vec<Arc<Node>> {
+        let leader = self.leader.load(Ordering::Relaxed);
+        let mut nodes = self.ranked(&[]);
+        nodes.sort_by_key(|node| (node.rank().0, node.index != leader));
+        nodes
+    }
+}
+
+fn encode(command: &v1::Command, level: Level) -> Bytes {
+    let submit = v1::Submit {
+        command: Some(command.clone()),
+        level: level as u32,
+    };
+    v1::Request {
+        kind: Some(v1::request::Kind::Submit(submit)),
+    }
+    .encode_to_vec()
+    .into()
+}
+
+/// Turns what apply recorded into what the caller is told.
+fn settle(what: &str, command: &v1::Command, node: u16, recorded: Recorded, doubt: bool) -> Result<Settled, Error> {
+    match recorded {
+        Recorded::Done(submitted) => Ok(Settled::Done(submitted)),
+        // These are decided before apply looks the nonce up: an earlier copy may have been applied all the same.
+        Recorded::Refused { error, index }
+            if doubt && matches!(error.code, Code::Expired | Code::UnknownKey | Code::BadSignature) =>
+        {
+            let refused = Failure::Refused {
+                error,
+                state_index: index,
+            };
+            Err(unknown(what, command, &[(node, refused)]))
+        }
+        Recorded::Refused { error, .. } => Ok(Settled::Refused(error)),
+    }
+}
+
+/// Committed, but not confirmed by as many nodes as were asked for.
+fn unconfirmed(what: &str, settled: Settled) -> Error {
+    match settled {
+        Settled::Refused(error) => error,
+        Settled::Done(done) => {
+            let Submitted { version, index, .. } = done;
+            Error::new(
+                Code::Timeout,
+                format!("too few nodes have confirmed in time that they can {what}"),
+            )
+            .because(format!(
+                "it stands all the same, as version {version}, at log index {index}"
+            ))
+            .next("symbolon status")
+        }
+    }
+}
+
+/// What offering a command to the nodes gave.
+struct Offered {
+    answer: Option<(u16, Recorded)>,
+    failures: Vec<(u16, Failure)>,
+    /// Somebody may have proposed it without telling what came of it.
+    doubt: bool,
+}
+
+/// What apply recorded for a command.
+enum Recorded {
+    Done(Submitted),
+    Refused { error: Error, index: u64 },
+}
+
+async fn take(node: &Arc<Node>, bytes: Bytes, within: Duration) -> Result<Recorded, Failure> {
+    let at_fault = || Failure::AtFault(Error::at_fault(node.index, Misdeed::NotAnAnswer));
+    match node.request(bytes, within).await {
+        Ok(answered) => match answered.answer {
+            Answer::Submitted(reply) => recorded(node.index, reply).ok_or_else(at_fault),
+            _ => Err(at_fault()),
+        },
+        // A refusal that names a log index is what apply recorded there; others came before anything was proposed.
+        Err(Failure::Refused { error, state_index }) if state_index > 0 && about_the_request(error.code) => {
+            Ok(Recorded::Refused {
+                error,
+                index: state_index,
+            })
+        }
+        Err(failure) => Err(failure),
+    }
+}
+
+/// `None` for what is no answer: without an outcome, or with a hash of another length.
+fn recorded(node: u16, reply: v1::Submitted) -> Option<Recorded> {
+    let outcome = reply.outcome?;
+    if outcome.code != 0 {
+        return Some(Recorded::Refused {
+            error: Error::from_outcome(outcome),
+            index: reply.index,
+        });
+    }
+    let record_hash = match outcome.record_hash.len() {
+        0 => None,
+        _ => Some(outcome.record_hash.as_ref().try_into().ok()?),
+    };
+    Some(Recorded::Done(Submitted {
+        node,
+        index: reply.index,
+        term: reply.term,
+        chain: reply.chain.as_ref().try_into().ok()?,
+        version: outcome.version,
+        record_hash,
+        repeated: reply.repeated,
+    }))
+}
+
+/// Whether the node may have proposed the command although it says that it failed, or says nothing.
+fn doubtful(failure: &Failure) -> bool {
+    match failure {
+        Failure::NotSent(_) => false,
+        Failure::Unanswered(_) | Failure::AtFault(_) => true,
+        Failure::Refused { error, .. } => {
+            matches!(error.code, Code::Timeout | Code::Internal | Code::OutcomeUnknown)
+        }
+    }
+}
+
+fn unknown(what: &str, command: &v1::Command, failures: &[(u16, Failure)]) -> Error {
+    let mut error = Error::new(Code::OutcomeUnknown, format!("cannot tell whether it came to {what}"))
+        .next("send the same bytes again: they count once");
+    for (node, failure) in failures {
+        let told = failure.error();
+        error
+            .because
+            .push(format!("node {node}: {} {}", told.code, told.message));
+    }
+    error.unknown_outcome_command = Some(command.encode_to_vec().into());
+    error
+}

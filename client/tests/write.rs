@@ -1,0 +1,354 @@
+//! Writing: versions, conflicts, sessions, and outcomes that are not known.
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "a test may fail"
+)]
+
+#[allow(dead_code, unreachable_pub, reason = "each test file uses its own part")]
+mod common;
+
+use common::{Cluster, impatient, options};
+use std::time::{Duration, Instant};
+use symbolon_client::{Code, Level, Misdeed, Options, PutOptions, Who, v1};
+use symbolon_wire::Message;
+
+const PATH: &str = "prod/stripe/key";
+
+fn cas(previous: u64) -> PutOptions {
+    PutOptions {
+        cas: Some(previous),
+        ..PutOptions::default()
+    }
+}
+
+#[tokio::test]
+async fn a_sequence_of_writes_to_one_path_asks_once_what_stands_there() {
+    let cluster = Cluster::start(3).await;
+    let client = cluster.client().await;
+    for version in 1..=5 {
+        let put = client.put(PATH, b"value", PutOptions::default()).await.unwrap();
+        assert_eq!((put.version, put.repeated), (version, false));
+    }
+    assert_eq!((1..=3).map(|node| cluster.count(node, "resolve")).sum::<usize>(), 1);
+    let log = cluster.log.lock().unwrap();
+    assert_eq!(log.sessions.len(), 1, "one sealing session serves them all");
+    let (first, last) = (&log.versions[0], &log.versions[4]);
+    assert_eq!(first.stored.secret, last.stored.secret);
+    assert_ne!(
+        first.stored.ciphertext, last.stored.ciphertext,
+        "equal values are encrypted anew"
+    );
+    assert_ne!(first.stored.write_nonce, last.stored.write_nonce);
+}
+
+#[tokio::test]
+async fn nothing_that_the_cluster_holds_contains_the_value() {
+    let cluster = Cluster::start(3).await;
+    let client = cluster.client().await;
+    let value = b"sk_live_51H8-a-canary-that-must-not-be-seen";
+    client.put(PATH, value, PutOptions::default()).await.unwrap();
+    let held = cluster.log.lock().unwrap().everything();
+    assert!(
+        !held
+            .windows(16)
+            .any(|window| value.windows(16).any(|part| part == window))
+    );
+}
+
+#[tokio::test]
+async fn writers_of_one_client_do_not_conflict_and_those_of_two_get_through() {
+    let cluster = Cluster::start(3).await;
+    let clients = [cluster.client().await, cluster.client().await];
+    let mut writes = tokio::task::JoinSet::new();
+    for i in 0..20 {
+        let client = clients[i % 2].clone();
+        writes.spawn(async move { client.put(PATH, b"value", PutOptions::default()).await.unwrap().version });
+    }
+    let mut versions = writes.join_all().await;
+    versions.sort_unstable();
+    assert_eq!(versions, (1..=20).collect::<Vec<u64>>());
+}
+
+#[tokio::test]
+async fn writes_to_many_paths_at_once_share_one_session() {
+    let cluster = Cluster::start(3).await;
+    let client = cluster.client().await;
+    let mut writes = tokio::task::JoinSet::new();
+    for i in 0..50 {
+        let client = client.clone();
+        writes.spawn(async move {
+            client
+                .put(&format!("many/{i}"), b"value", PutOptions::default())
+                .await
+                .unwrap()
+        });
+    }
+    writes.join_all().await;
+    assert_eq!(cluster.log.lock().unwrap().sessions.len(), 1);
+}
+
+#[tokio::test]
+async fn compare_and_set_writes_only_after_the_version_it_names() {
+    let cluster = Cluster::start(3).await;
+    let (client, other) = (cluster.client().await, cluster.client().await);
+    assert_eq!(client.put(PATH, b"v", cas(3)).await.unwrap_err().code, Code::Conflict);
+    assert_eq!(client.put(PATH, b"v", cas(0)).await.unwrap().version, 1);
+    assert_eq!(other.put(PATH, b"v", cas(0)).await.unwrap_err().code, Code::Conflict);
+    assert_eq!(other.put(PATH, b"v", cas(1)).await.unwrap().version, 2);
+    assert_eq!(client.put(PATH, b"v", cas(1)).await.unwrap_err().code, Code::Conflict);
+    assert_eq!(cluster.log.lock().unwrap().versions.len(), 2);
+}
+
+#[tokio::test]
+async fn a_conflict_without_compare_and_set_makes_a_wholly_new_write() {
+    let cluster = Cluster::start(3).await;
+    let (client, other) = (cluster.client().await, cluster.client().await);
+    client.put(PATH, b"one", PutOptions::default()).await.unwrap();
+    other.put(PATH, b"two", PutOptions::default()).await.unwrap();
+    // `client` believes that version 1 is the latest.
+    assert_eq!(
+        client.put(PATH, b"three", PutOptions::default()).await.unwrap().version,
+        3
+    );
+    assert_eq!(client.get(PATH, None, "").await.unwrap().value.expose(), b"three");
+}
+
+#[tokio::test]
+async fn a_session_that_the_cluster_does_not_know_is_replaced() {
+    let cluster = Cluster::start(3).await;
+    let client = cluster.client().await;
+    client.put(PATH, b"one", PutOptions::default()).await.unwrap();
+    cluster.log.lock().unwrap().refuse_next.push(Code::BadSession);
+    assert_eq!(
+        client.put(PATH, b"two", PutOptions::default()).await.unwrap().version,
+        2
+    );
+    assert_eq!(cluster.log.lock().unwrap().sessions.len(), 2);
+    assert_eq!(client.get(PATH, None, "").await.unwrap().value.expose(), b"two");
+}
+
+#[tokio::test]
+async fn a_refused_first_write_leaves_no_session_behind() {
+    let cluster = Cluster::start(3).await;
+    let client = cluster.client().await;
+    cluster.log.lock().unwrap().refuse_next.push(Code::Denied);
+    assert_eq!(
+        client.put(PATH, b"one", PutOptions::default()).await.unwrap_err().code,
+        Code::Denied
+    );
+    assert_eq!(
+        client.put(PATH, b"one", PutOptions::default()).await.unwrap().version,
+        1
+    );
+}
+
+#[tokio::test]
+async fn an_answer_that_is_lost_is_asked_for_again_with_the_same_bytes() {
+    let cluster = Cluster::start(3).await;
+    let client = cluster.client().await;
+    cluster.behave(1, |node| node.loses_answers = true);
+    cluster.behave(2, |node| node.loses_answers = true);
+    cluster.behave(3, |node| node.delay = Duration::from_millis(30));
+    let put = client.put(PATH, b"value", PutOptions::default()).await.unwrap();
+    assert_eq!(
+        (put.version, put.repeated),
+        (1, true),
+        "it had been applied when node 3 was asked"
+    );
+    assert_eq!(cluster.log.lock().unwrap().versions.len(), 1, "it counted once");
+}
+
+#[tokio::test]
+async fn when_every_answer_is_lost_the_outcome_is_unknown_and_the_same_bytes_settle_it() {
+    let cluster = Cluster::start(3).await;
+    let client = cluster.client_of(cluster.bot.clone(), impatient()).await.unwrap();
+    client.put("warm/up", b"value", PutOptions::default()).await.unwrap();
+    cluster.all_behave(|node| node.loses_answers = true);
+    let error = client.put(PATH, b"value", PutOptions::default()).await.unwrap_err();
+    assert_eq!(error.code, Code::OutcomeUnknown);
+    let command = v1::Command::decode(error.unknown_outcome_command.clone().unwrap()).unwrap();
+    cluster.all_behave(|node| node.loses_answers = false);
+    let submitted = client.submit_signed(command, Level::Committed).await.unwrap();
+    assert_eq!((submitted.version, submitted.repeated), (1, true));
+    assert_eq!(client.get(PATH, None, "").await.unwrap().value.expose(), b"value");
+    assert_eq!(
+        client.put(PATH, b"next", PutOptions::default()).await.unwrap().version,
+        2
+    );
+}
+
+#[tokio::test]
+async fn a_write_whose_answer_was_lost_and_that_is_now_refused_as_expired_is_still_unknown() {
+    let cluster = Cluster::start(3).await;
+    let client = cluster.client().await;
+    client.put("warm/up", b"value", PutOptions::default()).await.unwrap();
+    cluster.all_behave(|node| node.loses_answers = true);
+    let writing = client.clone();
+    let write = tokio::spawn(async move { writing.put(PATH, b"value", PutOptions::default()).await });
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    cluster.log.lock().unwrap().now_ms += 3_600_000;
+    cluster.all_behave(|node| node.loses_answers = false);
+    let error = write.await.unwrap().unwrap_err();
+    assert_eq!(error.code, Code::OutcomeUnknown, "{error}");
+    assert_eq!(
+        cluster.log.lock().unwrap().versions.len(),
+        2,
+        "and in truth it was applied"
+    );
+}
+
+#[tokio::test]
+async fn a_node_that_loses_commands_does_not_keep_a_write_from_the_others() {
+    let cluster = Cluster::start(3).await;
+    let client = cluster.client().await;
+    cluster.behave(1, |node| node.loses_commands = true);
+    cluster.behave(2, |node| node.loses_commands = true);
+    assert_eq!(
+        client.put(PATH, b"value", PutOptions::default()).await.unwrap().version,
+        1
+    );
+}
+
+#[tokio::test]
+async fn a_write_that_no_node_takes_is_a_failure_and_not_an_unknown_outcome() {
+    let cluster = Cluster::start(3).await;
+    let client = cluster.client_of(cluster.bot.clone(), impatient()).await.unwrap();
+    client.put("warm/up", b"value", PutOptions::default()).await.unwrap();
+    let no_leader = v1::Error {
+        code: Code::NoQuorum as u32,
+        message: "no leader".to_owned(),
+        ..v1::Error::default()
+    };
+    cluster.all_behave(|node| node.refuse = Some(no_leader.clone()));
+    let error = client
+        .put("warm/up", b"value", PutOptions::default())
+        .await
+        .unwrap_err();
+    assert_eq!(error.code, Code::NoQuorum);
+    assert!(error.unknown_outcome_command.is_none());
+}
+
+#[tokio::test]
+async fn a_write_waits_for_a_leader() {
+    let cluster = Cluster::start(3).await;
+    let client = cluster.client().await;
+    client.put(PATH, b"one", PutOptions::default()).await.unwrap();
+    let no_leader = v1::Error {
+        code: Code::NoQuorum as u32,
+        ..v1::Error::default()
+    };
+    cluster.all_behave(|node| node.refuse = Some(no_leader.clone()));
+    let writing = client.clone();
+    let write = tokio::spawn(async move { writing.put(PATH, b"two", PutOptions::default()).await });
+    tokio::time::sleep(Duration::from_millis(400)).await;
+    cluster.all_behave(|node| node.refuse = None);
+    assert_eq!(write.await.unwrap().unwrap().version, 2);
+}
+
+#[tokio::test]
+async fn a_silent_node_costs_a_write_one_wait_and_the_bytes_count_once() {
+    let cluster = Cluster::start(3).await;
+    let quick = Options {
+        write_spare_delay: Duration::from_millis(100),
+        ..options()
+    };
+    for silent in 1..=3 {
+        cluster.all_behave(|node| node.silent = false);
+        let client = cluster.client_of(cluster.bot.clone(), quick.clone()).await.unwrap();
+        cluster.behave(silent, |node| node.silent = true);
+        let since = Instant::now();
+        let put = client.put(PATH, b"value", PutOptions::default()).await.unwrap();
+        assert_eq!(put.version, u64::from(silent));
+        assert!(since.elapsed() < Duration::from_secs(10), "{:?}", since.elapsed());
+    }
+}
+
+#[tokio::test]
+async fn a_node_that_confirms_another_write_is_named() {
+    let cluster = Cluster::start(3).await;
+    let client = cluster.client().await;
+    cluster.all_behave(|node| node.lies_about_writes = true);
+    let error = client.put(PATH, b"value", PutOptions::default()).await.unwrap_err();
+    assert_eq!(error.code, Code::NodeAtFault);
+    assert!(matches!(error.culprits[0].who, Who::Node(_)));
+    assert_eq!(error.culprits[0].what, Misdeed::WrongOutcome);
+}
+
+#[tokio::test]
+async fn an_outcome_told_as_an_error_with_its_log_index_is_an_outcome() {
+    let cluster = Cluster::start(3).await;
+    cluster.all_behave(|node| node.refuses_as_errors = true);
+    let (client, other) = (cluster.client().await, cluster.client().await);
+    client.put(PATH, b"one", PutOptions::default()).await.unwrap();
+    other.put(PATH, b"two", PutOptions::default()).await.unwrap();
+    let submits = || (1..=3).map(|node| cluster.count(node, "submit")).sum::<usize>();
+    let before = submits();
+    assert_eq!(
+        client.put(PATH, b"three", PutOptions::default()).await.unwrap().version,
+        3
+    );
+    assert_eq!(
+        submits() - before,
+        2,
+        "one node's word for the conflict, then a new write"
+    );
+}
+
+#[tokio::test]
+async fn a_write_that_is_not_confirmed_in_time_stands_and_says_so() {
+    let cluster = Cluster::start(3).await;
+    let client = cluster.client().await;
+    cluster.all_behave(|node| node.never_confirms = true);
+    let full = PutOptions {
+        level: Level::Full,
+        ..PutOptions::default()
+    };
+    let error = client.put(PATH, b"value", full).await.unwrap_err();
+    assert_eq!(error.code, Code::Timeout, "{error}");
+    assert!(error.because[0].contains("version 1"), "{error}");
+    assert_eq!(client.get(PATH, None, "").await.unwrap().value.expose(), b"value");
+}
+
+#[tokio::test]
+async fn a_client_whose_clock_is_wrong_writes_by_log_time() {
+    let cluster = Cluster::start(3).await;
+    // The log's time is in 2023, three years before this test was written.
+    assert!(cluster.log.lock().unwrap().now_ms < 1_800_000_000_000);
+    let client = cluster.client().await;
+    assert_eq!(
+        client.put(PATH, b"value", PutOptions::default()).await.unwrap().version,
+        1
+    );
+}
+
+#[tokio::test]
+async fn delete_names_versions_and_finds_out_what_stands_there() {
+    let cluster = Cluster::start(3).await;
+    let client = cluster.client().await;
+    assert_eq!(client.delete(PATH, &[]).await.unwrap_err().code, Code::NotFound);
+    client.put(PATH, b"value", PutOptions::default()).await.unwrap();
+    client.delete(PATH, &[1]).await.unwrap();
+    client.delete(PATH, &[]).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_write_that_is_too_large_is_refused_here() {
+    let cluster = Cluster::start(3).await;
+    let client = cluster.client().await;
+    let long = PutOptions {
+        content_type: "x".repeat(5000),
+        ..PutOptions::default()
+    };
+    assert_eq!(client.put(PATH, b"value", long).await.unwrap_err().code, Code::TooLarge);
+    assert_eq!(
+        client
+            .put("a/../b", b"value", PutOptions::default())
+            .await
+            .unwrap_err()
+            .code,
+        Code::BadPath
+    );
+    assert_eq!((1..=3).map(|node| cluster.count(node, "resolve")).sum::<usize>(), 0);
+}
