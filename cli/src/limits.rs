@@ -1,0 +1,39 @@
+//! Bounds of the command line, each with its reason.
+
+use std::time::Duration;
+
+/// How long a call may take unless `--timeout` says otherwise: an election takes a second or two, people wait ten.
+pub(crate) const TIMEOUT: Duration = Duration::from_secs(10);
+
+/// What takes longer shows a progress line.
+pub(crate) const PROGRESS_AFTER: Duration = Duration::from_secs(1);
+
+/// A configuration file, bytes; more is not one.
+pub(crate) const CONFIG_BYTES_MAX: u64 = 256 * 1024;
+
+/// Values shorter than this are not masked, bytes: every `1` in the output would go, and tell where it stood.
+pub(crate) const MASKED_BYTES_MIN: usize = 4;
+
+/// Lines of a value that are masked by themselves have at least this many bytes; shorter ones are braces and the like.
+pub(crate) const MASKED_LINE_BYTES_MIN: usize = 8;
+
+/// What is read of a child's output at once.
+pub(crate) const PIPE_BYTES: usize = 16 * 1024;
+
+/// Values of one `run`: an environment of more is not one.
+pub(crate) const RUN_VALUES_MAX: usize = 256;
+
+/// How often `audit tail -f` asks.
+pub(crate) const FOLLOW_EVERY: Duration = Duration::from_millis(500);
+
+/// How far this machine's clock may differ from log time before `doctor` warns: a tick comes every second.
+pub(crate) const CLOCK_APART_WARN: Duration = Duration::from_secs(5);
+
+/// From here on nodes stop releasing (custody.md, "Log time").
+pub(crate) const CLOCK_APART_FAIL: Duration = Duration::from_secs(60);
+
+/// Log entries that a node may lag behind before `status` warns.
+pub(crate) const LAG_WARN: u64 = 1_000;
+
+/// An operator's command that needs several signatures holds so long unless told otherwise.
+pub(crate) const COLLECT_WITHIN: Duration = Duration::from_secs(24 * 60 * 60);

@@ -1,0 +1,207 @@
+//! `agent register|list|remove|rekey`.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use bytes::Bytes;
+use clap::{Args, Subcommand};
+use symbolon_client::Client;
+use symbolon_crypto::sign::VerifyingKey;
+use symbolon_wire::Code;
+use symbolon_wire::ids::PrincipalKind;
+use symbolon_wire::v1::{self, command_body::Payload};
+
+use crate::failure::Error;
+use crate::output::Record;
+use crate::progress::while_waiting;
+use crate::session::connect;
+use crate::settings::Settings;
+use crate::times::{ms, now_ms, parse_duration, show_ms};
+use crate::verbs::command::{Saving, submit_or_save};
+use crate::verbs::identity::Public;
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Agent {
+    /// Register an agent by the public half of its identity
+    #[command(
+        after_help = "Example:\n  symbolon agent register bot.identity.pub --group billing --expires 90d \\\n      \
+                            --owner ada@acme --purpose \"nightly invoices\""
+    )]
+    Register(Register),
+    /// List registered principals
+    #[command(after_help = "Example:\n  symbolon agent list\n  symbolon agent list -o json")]
+    List,
+    /// Remove an agent; its id, name and keys are never used again
+    #[command(after_help = "Example:\n  symbolon agent remove spiffe://acme/agent/billing-bot")]
+    Remove {
+        /// SPIFFE ID or principal id
+        agent: String,
+        #[command(flatten)]
+        saving: Saving,
+    },
+    /// Replace an agent's keys
+    #[command(after_help = "Example:\n  symbolon agent rekey spiffe://acme/agent/billing-bot new.identity.pub")]
+    Rekey {
+        /// SPIFFE ID or principal id
+        agent: String,
+        /// Public halves whose keys take the place of all present ones
+        #[arg(required = true, value_name = "FILE.pub")]
+        keys: Vec<PathBuf>,
+        #[command(flatten)]
+        saving: Saving,
+    },
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Register {
+    /// Public half of its identity
+    #[arg(value_name = "FILE.pub")]
+    public: PathBuf,
+    /// Who answers for it
+    #[arg(long)]
+    owner: String,
+    /// What it is for
+    #[arg(long)]
+    purpose: String,
+    /// How long it may act, such as 90d
+    #[arg(long, value_parser = parse_duration, value_name = "TIME")]
+    expires: Duration,
+    /// Groups, as policies name them
+    #[arg(long = "group", value_delimiter = ',', value_name = "GROUP")]
+    groups: Vec<String>,
+    /// What it is
+    #[arg(long, value_enum, default_value_t = Kind::Agent)]
+    kind: Kind,
+    #[command(flatten)]
+    saving: Saving,
+}
+
+/// Kinds that are registered; operators and nodes stand in the roster.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum Kind {
+    Agent,
+    Workload,
+    Gateway,
+}
+
+impl Kind {
+    fn number(self) -> u32 {
+        match self {
+            Self::Agent => PrincipalKind::Agent as u32,
+            Self::Workload => PrincipalKind::Workload as u32,
+            Self::Gateway => PrincipalKind::Gateway as u32,
+        }
+    }
+}
+
+/// `agent`.
+pub(crate) async fn agent(verb: &Agent, settings: &Settings) -> Result<u8, Error> {
+    match verb {
+        Agent::Register(register) => {
+            let public = Public::load(&register.public)?;
+            let client = connect(settings).await?;
+            let payload = Payload::Register(v1::RegisterPrincipal {
+                id: Bytes::copy_from_slice(public.principal.bytes()),
+                tenant: Bytes::copy_from_slice(client.roster().first_tenant.bytes()),
+                kind: register.kind.number(),
+                name: public.name.to_string(),
+                owner: register.owner.clone(),
+                purpose: register.purpose.clone(),
+                expires_ms: now_ms()?.saturating_add(ms(register.expires)),
+                groups: register.groups.clone(),
+                keys: vec![Bytes::copy_from_slice(public.key.spki())],
+            });
+            submit(&client, payload, &register.saving, settings).await
+        }
+        Agent::List => {
+            let client = connect(settings).await?;
+            let found = while_waiting("asking for principals", client.principals()).await?;
+            let records: Vec<Record> = found.principals.iter().map(listed).collect();
+            settings.output.list(&records, "nobody is registered")?;
+            Ok(crate::DONE)
+        }
+        Agent::Remove { agent, saving } => {
+            let client = connect(settings).await?;
+            let found = find(&client, agent).await?;
+            submit(
+                &client,
+                Payload::Remove(v1::RemovePrincipal { id: found.id }),
+                saving,
+                settings,
+            )
+            .await
+        }
+        Agent::Rekey { agent, keys, saving } => {
+            let publics = keys
+                .iter()
+                .map(|path| Public::load(path))
+                .collect::<Result<Vec<_>, _>>()?;
+            let client = connect(settings).await?;
+            let found = find(&client, agent).await?;
+            let keys = publics
+                .iter()
+                .map(|public| Bytes::copy_from_slice(public.key.spki()))
+                .collect();
+            submit(
+                &client,
+                Payload::Rekey(v1::RekeyPrincipal { id: found.id, keys }),
+                saving,
+                settings,
+            )
+            .await
+        }
+    }
+}
+
+async fn submit(client: &Client, payload: Payload, saving: &Saving, settings: &Settings) -> Result<u8, Error> {
+    submit_or_save(client, payload, client.roster().identity_signatures, saving, settings).await
+}
+
+/// The registered principal of this name or id.
+async fn find(client: &Client, agent: &str) -> Result<v1::Principal, Error> {
+    let found = while_waiting("asking for principals", client.principals()).await?;
+    let known = found
+        .principals
+        .into_iter()
+        .find(|one| one.name == agent || hex::encode(&one.id) == agent);
+    known.ok_or_else(|| {
+        Error::new(
+            Code::NotFound,
+            format!("nobody is registered as {}", crate::output::printable(agent)),
+        )
+        .next("symbolon agent list")
+    })
+}
+
+fn listed(principal: &v1::Principal) -> Record {
+    let kind = PrincipalKind::from_number(principal.kind).map_or("unknown", PrincipalKind::name);
+    let keys = principal.keys.iter().map(|spki| match VerifyingKey::parse(spki) {
+        Ok(key) => hex::encode(key.fingerprint()),
+        Err(_) => "not a key".to_owned(),
+    });
+    Record::new()
+        .with("name", principal.name.as_str())
+        .with("kind", kind)
+        .with("owner", principal.owner.as_str())
+        .with("purpose", principal.purpose.as_str())
+        .with("expires", show_ms(principal.expires_ms))
+        .with("groups", principal.groups.clone())
+        .with("principal", hex::encode(&principal.id))
+        .with("fingerprints", keys.collect::<Vec<_>>())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_unknown_kind_and_a_broken_key_are_shown_as_such() {
+        let principal = v1::Principal {
+            kind: 99,
+            keys: vec![Bytes::from_static(b"x")],
+            ..v1::Principal::default()
+        };
+        let record = format!("{:?}", listed(&principal));
+        assert!(record.contains("unknown") && record.contains("not a key"), "{record}");
+    }
+}

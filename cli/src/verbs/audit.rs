@@ -1,0 +1,336 @@
+//! `audit tail|verify|export`: every node keeps its own log; a query is the union over all of them.
+
+use std::path::PathBuf;
+
+use bytes::Bytes;
+use clap::{Args, Subcommand};
+use symbolon_client::audit::{self, Audited};
+use symbolon_client::{AuditRange, Client};
+use symbolon_wire::limits::AUDIT_PAGE_MAX;
+use symbolon_wire::v1::AuditLeaf;
+use symbolon_wire::{Code, audit as leaves};
+
+use crate::failure::{Error, usage};
+use crate::limits::FOLLOW_EVERY;
+use crate::output::{Format, Record, say};
+use crate::progress::while_waiting;
+use crate::session::{connect, endpoint};
+use crate::settings::Settings;
+use crate::times::show_ms;
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Audit {
+    /// Show the latest decisions of one node or of all
+    #[command(
+        after_help = "Example:\n  symbolon audit tail\n  symbolon audit tail --node 2 --limit 100 -o jsonl\n  symbolon audit tail -f"
+    )]
+    Tail(Tail),
+    /// Recompute the logs from their first entry, and check every checkpoint and boot
+    #[command(
+        after_help = "Example:\n  symbolon audit verify\n  symbolon audit verify --node 2\n  symbolon audit verify --dir exported/"
+    )]
+    Verify(Verify),
+    /// Write one node's log to a new folder, verified, for later proof
+    #[command(after_help = "Example:\n  symbolon audit export --node 2 --to exported/")]
+    Export(Export),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Tail {
+    /// One node instead of all
+    #[arg(long, value_name = "N")]
+    node: Option<u16>,
+    /// So many entries of each node
+    #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=i64::from(AUDIT_PAGE_MAX)), value_name = "N")]
+    limit: u32,
+    /// Go on with what comes
+    #[arg(short, long)]
+    follow: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Verify {
+    /// One node instead of all
+    #[arg(long, value_name = "N", conflicts_with = "dir")]
+    node: Option<u16>,
+    /// An exported log instead of the cluster's
+    #[arg(long, value_name = "FOLDER")]
+    dir: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Export {
+    /// Which node
+    #[arg(long, value_name = "N")]
+    node: u16,
+    /// Folder to make
+    #[arg(long, value_name = "FOLDER")]
+    to: PathBuf,
+}
+
+/// `audit`.
+pub(crate) async fn audit(verb: &Audit, settings: &Settings) -> Result<u8, Error> {
+    match verb {
+        Audit::Tail(tail) => self::tail(tail, settings).await,
+        Audit::Verify(verify) => self::verify(verify, settings).await,
+        Audit::Export(export) => {
+            let client = connect(settings).await?;
+            let done = while_waiting(
+                "fetching and verifying",
+                audit::export(&client, export.node, &export.to),
+            )
+            .await?;
+            say(&format!(
+                "symbolon audit verify --dir {} checks it again, offline",
+                export.to.display()
+            ));
+            settings.output.one(&audited(&done))?;
+            Ok(crate::DONE)
+        }
+    }
+}
+
+async fn verify(verify: &Verify, settings: &Settings) -> Result<u8, Error> {
+    if let Some(dir) = &verify.dir {
+        let pinned = *endpoint(settings)?.genesis();
+        settings.output.one(&audited(&audit::verify_dir(dir, &pinned)?))?;
+        return Ok(crate::DONE);
+    }
+    let client = connect(settings).await?;
+    let mut records = Vec::new();
+    // A bad log outweighs a node that is not there; both must be seen, so all are tried.
+    let mut worst: Option<Error> = None;
+    for node in chosen(&client, verify.node)? {
+        match while_waiting(
+            &format!("verifying the log of node {node}"),
+            audit::verify(&client, node),
+        )
+        .await
+        {
+            Ok(done) => records.push(audited(&done)),
+            Err(error) => {
+                crate::failure::show(&error);
+                if worst.as_ref().is_none_or(|worst| worst.code != Code::AuditBroken) {
+                    worst = Some(error);
+                }
+            }
+        }
+    }
+    settings.output.list(&records, "no log could be verified")?;
+    Ok(worst.map_or(crate::DONE, |error| error.code.exit() as u8))
+}
+
+fn audited(done: &Audited) -> Record {
+    Record::new()
+        .with("node", done.node)
+        .with("verdict", "verified")
+        .with("entries", done.size)
+        .with("boots", done.boots)
+        .with("root", hex::encode(done.root))
+}
+
+/// The nodes that were asked for.
+fn chosen(client: &Client, node: Option<u16>) -> Result<Vec<u16>, Error> {
+    let all = client.roster().indices();
+    match node {
+        None => Ok(all),
+        Some(node) if all.contains(&node) => Ok(vec![node]),
+        Some(node) => Err(usage(format!("the roster has no node {node}")).next(format!("one of {all:?}"))),
+    }
+}
+
+/// One entry of one log.
+struct Entry {
+    node: u16,
+    index: u64,
+    leaf: AuditLeaf,
+}
+
+/// What has been read of one log.
+struct Cursor {
+    node: u16,
+    next: Option<u64>,
+}
+
+async fn tail(tail: &Tail, settings: &Settings) -> Result<u8, Error> {
+    let client = connect(settings).await?;
+    let mut cursors: Vec<Cursor> = chosen(&client, tail.node)?
+        .into_iter()
+        .map(|node| Cursor { node, next: None })
+        .collect();
+    let mut entries = round(&client, &mut cursors, tail.limit).await?;
+    if !tail.follow {
+        show_all(&entries, settings)?;
+        return Ok(crate::DONE);
+    }
+    loop {
+        for entry in &entries {
+            settings.output.streamed(&record(entry), &line(entry))?;
+        }
+        tokio::time::sleep(FOLLOW_EVERY).await;
+        entries = round(&client, &mut cursors, AUDIT_PAGE_MAX).await?;
+    }
+}
+
+/// What is new in each log, all together by time. A node that does not answer is told of and asked again; if none
+/// answers, that is the error.
+async fn round(client: &Client, cursors: &mut [Cursor], limit: u32) -> Result<Vec<Entry>, Error> {
+    let (mut entries, mut answered) = (Vec::new(), 0);
+    let mut failed = None;
+    for cursor in cursors {
+        let range = match cursor.next {
+            None => AuditRange::Tail { limit },
+            Some(index) => AuditRange::From { index, limit },
+        };
+        let page = match while_waiting("asking for entries", client.audit(cursor.node, range)).await {
+            Ok(page) => page,
+            Err(error) => {
+                say(&format!("warning: node {}: {}", cursor.node, error.message));
+                failed = Some(error);
+                continue;
+            }
+        };
+        answered += 1;
+        let mut index = page.from;
+        for leaf in page.leaves {
+            entries.push(Entry {
+                node: cursor.node,
+                index,
+                leaf: decode(cursor.node, index, leaf)?,
+            });
+            index += 1;
+        }
+        cursor.next = Some(index);
+    }
+    match failed {
+        Some(error) if answered == 0 => Err(error),
+        _ => {
+            entries.sort_by_key(|entry| (entry.leaf.local_time_ms, entry.node, entry.index));
+            Ok(entries)
+        }
+    }
+}
+
+fn decode(node: u16, index: u64, leaf: Bytes) -> Result<AuditLeaf, Error> {
+    leaves::decode(leaf).map_err(|bad| {
+        Error::new(Code::AuditBroken, format!("entry {index} of node {node}: {bad}"))
+            .next(format!("symbolon audit verify --node {node}"))
+    })
+}
+
+fn show_all(entries: &[Entry], settings: &Settings) -> Result<(), Error> {
+    if settings.output.format == Format::Table && settings.output.field.is_none() {
+        let records: Vec<Record> = entries.iter().map(brief).collect();
+        return settings.output.list(&records, "no entries");
+    }
+    let records: Vec<Record> = entries.iter().map(record).collect();
+    settings.output.list(&records, "no entries")
+}
+
+/// What fits into one line.
+fn brief(entry: &Entry) -> Record {
+    let leaf = &entry.leaf;
+    Record::new()
+        .with("node", entry.node)
+        .with("entry", entry.index)
+        .with("time", show_ms(leaf.local_time_ms))
+        .with("who", leaf.principal_name.as_str())
+        .with("action", leaf.action.as_str())
+        .with("resource", leaf.resource.as_str())
+        .with("decision", decision(leaf))
+        .with("because", leaf.policies.join("; "))
+}
+
+fn decision(leaf: &AuditLeaf) -> String {
+    match Code::from_number(leaf.code).filter(|_| !leaf.allowed) {
+        Some(code) => format!("refused {code}"),
+        None if leaf.allowed => "allowed".to_owned(),
+        None => "refused".to_owned(),
+    }
+}
+
+fn line(entry: &Entry) -> String {
+    let leaf = &entry.leaf;
+    let who = if leaf.principal_name.is_empty() {
+        "unknown"
+    } else {
+        &leaf.principal_name
+    };
+    let because = if leaf.policies.is_empty() {
+        String::new()
+    } else {
+        format!("  {}", leaf.policies.join("; "))
+    };
+    format!(
+        "{}  node {}  {}  {who} {} {}  {}{because}",
+        show_ms(leaf.local_time_ms),
+        entry.node,
+        entry.index,
+        leaf.action,
+        leaf.resource,
+        decision(leaf),
+    )
+}
+
+/// All that the entry says.
+fn record(entry: &Entry) -> Record {
+    let leaf = &entry.leaf;
+    Record::new()
+        .with("node", entry.node)
+        .with("entry", entry.index)
+        .with("boot", leaf.boot_counter)
+        .with("local_time", show_ms(leaf.local_time_ms))
+        .with("log_time", show_ms(leaf.log_time_ms))
+        .with("principal", hex::encode(&leaf.principal))
+        .with("principal_name", leaf.principal_name.as_str())
+        .with("client_key", hex::encode(&leaf.client_key))
+        .with("source", leaf.source.as_str())
+        .with("action", leaf.action.as_str())
+        .with("resource", leaf.resource.as_str())
+        .with("secret", hex::encode(&leaf.secret))
+        .with("version", leaf.version)
+        .with("purpose", leaf.purpose.as_str())
+        .with("allowed", leaf.allowed)
+        .with("outcome", leaf.outcome.as_str())
+        .with("code", Code::from_number(leaf.code).map(|code| code.to_string()))
+        .with("policies", leaf.policies.clone())
+        .with("policy_hash", hex::encode(&leaf.policy_hash))
+        .with("state_index", leaf.state_index)
+        .with("tls_group", leaf.tls_group.as_str())
+        .with("request_hash", hex::encode(&leaf.request_hash))
+        .with("inputs_digest", hex::encode(&leaf.inputs_digest))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_entry_is_one_line_for_people() {
+        let leaf = AuditLeaf {
+            local_time_ms: 1_000,
+            principal_name: "spiffe://acme/agent/bot".into(),
+            action: "read".into(),
+            resource: "prod/stripe/key".into(),
+            code: 403,
+            policies: vec!["forbid \"office-hours\"  policies/billing.cedar:14".into()],
+            ..AuditLeaf::default()
+        };
+        assert_eq!(
+            line(&Entry {
+                node: 3,
+                index: 48_213,
+                leaf
+            }),
+            "1970-01-01T00:00:01.000Z  node 3  48213  spiffe://acme/agent/bot read prod/stripe/key  refused SY0403  \
+             forbid \"office-hours\"  policies/billing.cedar:14"
+        );
+    }
+
+    #[test]
+    fn an_entry_that_does_not_decode_is_named() {
+        let error = decode(2, 7, Bytes::from_static(b"\xff")).unwrap_err();
+        assert_eq!(error.code, Code::AuditBroken);
+        assert!(error.message.contains("entry 7 of node 2"), "{error}");
+    }
+}

@@ -1,0 +1,58 @@
+//! The verbs, one module each.
+
+pub(crate) mod agent;
+pub(crate) mod audit;
+pub(crate) mod command;
+pub(crate) mod demo;
+pub(crate) mod dev;
+pub(crate) mod docs;
+pub(crate) mod doctor;
+pub(crate) mod identity;
+pub(crate) mod init;
+pub(crate) mod policy;
+pub(crate) mod run;
+pub(crate) mod secrets;
+pub(crate) mod status;
+
+use crate::args::Verb;
+use crate::failure::Error;
+use crate::settings::Settings;
+
+/// Verbs that need neither settings nor cluster, so that a broken configuration file cannot stop them.
+pub(crate) fn offline(verb: &Verb) -> Result<Option<u8>, Error> {
+    match verb {
+        Verb::Explain(explain) => docs::explain(explain).map(Some),
+        Verb::Completions(completions) => docs::completions(completions).map(Some),
+        Verb::Man(man) => docs::man(man).map(Some),
+        _ => Ok(None),
+    }
+}
+
+/// All others.
+pub(crate) async fn run(verb: Verb, settings: Settings) -> Result<u8, Error> {
+    let done = online(verb, &settings).await;
+    done.map_err(|error| command::keep_unknown(error, &settings))
+}
+
+async fn online(verb: Verb, settings: &Settings) -> Result<u8, Error> {
+    match verb {
+        Verb::Dev(dev) => dev::dev(&dev, settings).await,
+        Verb::Demo(demo) => demo::demo(&demo).await,
+        Verb::Init(init) => init::init(init, settings),
+        Verb::Operator(operator) => identity::operator(operator, settings),
+        Verb::Identity(verb) => identity::identity(verb, settings),
+        Verb::Put(put) => secrets::put(&put, settings).await,
+        Verb::Get(get) => secrets::get(&get, settings).await,
+        Verb::List(list) => secrets::list(&list, settings).await,
+        Verb::Delete(delete) => secrets::delete(&delete, settings).await,
+        Verb::Metadata(metadata) => secrets::metadata(&metadata, settings).await,
+        Verb::Policy(policy) => policy::policy(&policy, settings).await,
+        Verb::Agent(agent) => agent::agent(&agent, settings).await,
+        Verb::Run(run) => run::run(&run, settings).await,
+        Verb::Status(_) => status::status(settings).await,
+        Verb::Audit(audit) => audit::audit(&audit, settings).await,
+        Verb::Doctor(_) => doctor::doctor(settings).await,
+        Verb::Command(command) => command::command(&command, settings).await,
+        Verb::Explain(_) | Verb::Completions(_) | Verb::Man(_) => Ok(offline(&verb)?.unwrap_or(crate::DONE)),
+    }
+}

@@ -1,0 +1,306 @@
+//! `put`, `get`, `list`, `delete`, `metadata`.
+
+use std::io::{IsTerminal, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use clap::Args;
+use symbolon_client::{Level, Opened, PutOptions};
+use symbolon_crypto::secret::SecretBytes;
+use symbolon_wire::limits::LIST_MAX;
+use zeroize::Zeroizing;
+
+use crate::failure::{Error, file, usage};
+use crate::output::{Format, Record, say, write_bytes};
+use crate::progress::while_waiting;
+use crate::session::{connect, secret_path};
+use crate::settings::Settings;
+use crate::times::{ms, parse_duration, show_ms};
+use crate::values::{self, Source};
+
+#[derive(Debug, Args)]
+#[command(after_help = "Example:\n  symbolon put prod/stripe/key @key.txt\n  \
+                        pass show stripe | symbolon put prod/stripe/key - --trim-newline\n  \
+                        symbolon put prod/stripe/key               # asks, without echo")]
+pub(crate) struct Put {
+    /// Path, such as prod/stripe/key
+    path: String,
+    /// @file, - for stdin, or nothing for a prompt
+    // Parsed by us and not by the parser, which would repeat in its error what may be the value itself.
+    #[arg(num_args = 0.., hide_possible_values = true)]
+    value: Vec<String>,
+    /// Media type, kept with the value
+    #[arg(long, value_name = "TYPE")]
+    content_type: Option<String>,
+    /// Hide the version after this time, such as 30d
+    #[arg(long, value_parser = parse_duration, value_name = "TIME")]
+    ttl: Option<Duration>,
+    /// Only if the latest version is this one; 0: only if there is none
+    #[arg(long, value_name = "VERSION")]
+    cas: Option<u64>,
+    /// When to answer
+    #[arg(long, value_enum, default_value_t = Wait::Committed)]
+    wait: Wait,
+    /// Drop one newline at the end
+    #[arg(long)]
+    trim_newline: bool,
+}
+
+/// Levels of a write (custody.md, "Levels").
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum Wait {
+    /// A quorum has it
+    Committed,
+    /// One more than the threshold have checked their fragment
+    Verified,
+    /// All nodes have
+    Full,
+}
+
+/// `put`.
+pub(crate) async fn put(put: &Put, settings: &Settings) -> Result<u8, Error> {
+    let path = secret_path(&put.path)?;
+    let value = trimmed(values::read(Source::parse(&put.value)?.as_ref())?, put.trim_newline);
+    if value.is_empty() {
+        return Err(
+            usage("the value is empty").next("symbolon delete hides a secret; an empty one is mostly a mistake")
+        );
+    }
+    let options = PutOptions {
+        ttl_ms: put.ttl.map_or(0, ms),
+        cas: put.cas,
+        level: match put.wait {
+            Wait::Committed => Level::Committed,
+            Wait::Verified => Level::Verified,
+            Wait::Full => Level::Full,
+        },
+        ..PutOptions::default()
+    };
+    let options = match &put.content_type {
+        Some(content_type) => PutOptions {
+            content_type: content_type.clone(),
+            ..options
+        },
+        None => options,
+    };
+    let client = connect(settings).await?;
+    let done = while_waiting("writing", client.put(path.as_str(), value.expose(), options)).await?;
+    settings.output.one(
+        &Record::new()
+            .with("path", path.to_string())
+            .with("version", done.version)
+            .with("log_index", done.index)
+            .with("record_hash", hex::encode(done.record_hash)),
+    )?;
+    Ok(crate::DONE)
+}
+
+fn trimmed(value: SecretBytes, trim: bool) -> SecretBytes {
+    match value.expose().strip_suffix(b"\n") {
+        Some(rest) if trim => SecretBytes::copy_from(rest),
+        Some(_) => {
+            say("note: the value ends with a newline, which is kept (--trim-newline drops it)");
+            value
+        }
+        None => value,
+    }
+}
+
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Example:\n  symbolon get prod/stripe/key --reveal\n  symbolon get prod/stripe/key > key.txt\n  \
+                        symbolon get prod/stripe/key --out key.txt --version 3 --purpose \"key rotation\""
+)]
+pub(crate) struct Get {
+    /// Path, such as prod/stripe/key
+    path: String,
+    /// A version instead of the latest
+    #[arg(long, value_name = "VERSION")]
+    version: Option<u64>,
+    /// Why; stands in the audit logs of the nodes
+    #[arg(long, default_value = "", hide_default_value = true, value_name = "TEXT")]
+    purpose: String,
+    /// Show the value on a terminal
+    #[arg(long)]
+    reveal: bool,
+    /// Write it to a new file that only you may read
+    #[arg(long, value_name = "FILE", conflicts_with = "reveal")]
+    out: Option<PathBuf>,
+}
+
+/// `get`.
+pub(crate) async fn get(get: &Get, settings: &Settings) -> Result<u8, Error> {
+    let path = secret_path(&get.path)?;
+    // Asked before reading: what will not be shown need not be released.
+    if get.out.is_none() && !get.reveal && std::io::stdout().is_terminal() {
+        let next = format!("symbolon get {path} --reveal, or --out FILE, or a pipe");
+        return Err(usage("stdout is a terminal, and a value is shown there only if you ask for it").next(next));
+    }
+    let client = connect(settings).await?;
+    let opened = while_waiting("reading", client.get(path.as_str(), get.version, &get.purpose)).await?;
+    for culprit in &opened.culprits {
+        say(&format!("warning: {culprit}; the value is right all the same"));
+    }
+    if let Some(out) = &get.out {
+        let create = std::fs::OpenOptions::new()
+            .write(true)
+            .create_new(true)
+            .mode(0o600)
+            .open(out);
+        let written = create.and_then(|mut new| new.write_all(opened.value.expose()).and_then(|()| new.sync_all()));
+        written.map_err(|error| file(out, &error))?;
+        say(&format!("version {} of {path} is in {}", opened.version, out.display()));
+        return Ok(crate::DONE);
+    }
+    write_value(&opened, path.as_str(), settings)?;
+    Ok(crate::DONE)
+}
+
+/// The bare value for people and pipes; an object for programs that ask for one.
+fn write_value(opened: &Opened, path: &str, settings: &Settings) -> Result<(), Error> {
+    let bytes = opened.value.expose();
+    if settings.output.format == Format::Table && settings.output.field.is_none() {
+        write_bytes(bytes)?;
+        if std::io::stdout().is_terminal() && !bytes.ends_with(b"\n") {
+            write_bytes(b"\n")?;
+        }
+        return Ok(());
+    }
+    let record = Record::new()
+        .with("path", path)
+        .with("version", opened.version)
+        .with("content_type", opened.content_type.clone())
+        .with("author", opened.author.to_string())
+        .with(
+            "nodes",
+            opened.receipts.iter().map(|receipt| receipt.node).collect::<Vec<_>>(),
+        );
+    let record = match std::str::from_utf8(bytes) {
+        Ok(text) => record.with("value", text),
+        Err(_) => record.with("value_base64", Zeroizing::new(STANDARD.encode(bytes)).as_str()),
+    };
+    settings.output.one(&record)
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "Example:\n  symbolon list\n  symbolon list prod/stripe -o json")]
+pub(crate) struct List {
+    /// Folder; left out: the root
+    #[arg(default_value = "", hide_default_value = true)]
+    folder: String,
+    /// Begin after this name
+    #[arg(long, default_value = "", hide_default_value = true, value_name = "NAME")]
+    after: String,
+    /// At most so many entries
+    #[arg(long, default_value_t = LIST_MAX, value_parser = clap::value_parser!(u32).range(1..), value_name = "N")]
+    limit: u32,
+}
+
+/// `list`.
+pub(crate) async fn list(list: &List, settings: &Settings) -> Result<u8, Error> {
+    if !list.folder.is_empty() {
+        secret_path(&list.folder)?;
+    }
+    let client = connect(settings).await?;
+    let (mut entries, mut after) = (Vec::new(), list.after.clone());
+    let mut left = list.limit;
+    let mut more = true;
+    while more && left > 0 {
+        let page = client.list(&list.folder, &after, left.min(LIST_MAX));
+        let page = while_waiting("listing", page).await?;
+        let Some(last) = page.entries.last() else {
+            more = false;
+            break;
+        };
+        after.clone_from(&last.name);
+        more = page.more;
+        left = left.saturating_sub(u32::try_from(page.entries.len()).unwrap_or(u32::MAX));
+        entries.extend(page.entries);
+    }
+    let records: Vec<Record> = entries
+        .iter()
+        .map(|entry| {
+            Record::new()
+                .with("name", entry.name.as_str())
+                .with("kind", if entry.folder { "folder" } else { "secret" })
+        })
+        .collect();
+    settings.output.list(&records, "nothing here that you may list")?;
+    if more {
+        say(&format!("there are more: --after {after}"));
+    }
+    Ok(crate::DONE)
+}
+
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Example:\n  symbolon delete prod/stripe/key --versions 1,2\n  symbolon delete prod/stripe/key --all"
+)]
+pub(crate) struct Delete {
+    /// Path, such as prod/stripe/key
+    path: String,
+    /// Versions to hide
+    #[arg(
+        long,
+        value_delimiter = ',',
+        value_name = "VERSIONS",
+        required_unless_present = "all",
+        conflicts_with = "all"
+    )]
+    versions: Vec<u64>,
+    /// Hide all versions up to the latest
+    #[arg(long)]
+    all: bool,
+}
+
+/// `delete`.
+pub(crate) async fn delete(delete: &Delete, settings: &Settings) -> Result<u8, Error> {
+    let path = secret_path(&delete.path)?;
+    let client = connect(settings).await?;
+    let done = while_waiting("deleting", client.delete(path.as_str(), &delete.versions)).await?;
+    say("hidden from reads; nothing is destroyed yet");
+    settings.output.one(
+        &Record::new()
+            .with("path", path.to_string())
+            .with("log_index", done.index),
+    )?;
+    Ok(crate::DONE)
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "Example:\n  symbolon metadata prod/stripe/key")]
+pub(crate) struct Metadata {
+    /// Path, such as prod/stripe/key
+    path: String,
+}
+
+/// `metadata`.
+pub(crate) async fn metadata(metadata: &Metadata, settings: &Settings) -> Result<u8, Error> {
+    let path = secret_path(&metadata.path)?;
+    let client = connect(settings).await?;
+    let found = while_waiting("reading", client.metadata(path.as_str())).await?;
+    let n = client.roster().n();
+    let records: Vec<Record> = found
+        .versions
+        .iter()
+        .map(|version| {
+            Record::new()
+                .with("version", version.version)
+                .with("created", show_ms(version.created_ms))
+                .with("expires", show_ms(version.expires_ms))
+                .with("deleted", version.deleted)
+                .with("author", hex::encode(&version.author))
+                .with("ciphertext_bytes", version.ciphertext_bytes)
+                .with(
+                    "fragments_checked",
+                    format!("{}/{n}", version.fragments_ok.count_ones()),
+                )
+                .with("log_index", version.log_index)
+        })
+        .collect();
+    settings.output.list(&records, "no versions")?;
+    Ok(crate::DONE)
+}

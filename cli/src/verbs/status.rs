@@ -1,0 +1,215 @@
+//! `status`: every node's own word, side by side, and what does not fit together.
+
+use clap::Args;
+use symbolon_client::Client;
+use symbolon_wire::codes::Exit;
+use symbolon_wire::v1::StatusReply;
+
+use crate::failure::Error;
+use crate::limits::LAG_WARN;
+use crate::output::{Record, say};
+use crate::progress::while_waiting;
+use crate::session::connect;
+use crate::settings::Settings;
+use crate::times::show_ms;
+
+#[derive(Debug, Args)]
+#[command(after_help = "Example:\n  symbolon status\n  symbolon status -o json")]
+pub(crate) struct Status {}
+
+/// What one node answered.
+pub(crate) type Answer = (u16, Result<StatusReply, Error>);
+
+/// `status`.
+pub(crate) async fn status(settings: &Settings) -> Result<u8, Error> {
+    let client = connect(settings).await?;
+    let answers = while_waiting("asking every node", client.status()).await;
+    let serving = show(&client, &answers, settings)?;
+    Ok(if serving >= usize::from(client.roster().threshold) {
+        crate::DONE
+    } else {
+        Exit::Unavailable as u8
+    })
+}
+
+/// Prints the table and the warnings; returns how many nodes serve.
+pub(crate) fn show(client: &Client, answers: &[Answer], settings: &Settings) -> Result<usize, Error> {
+    let records: Vec<Record> = answers.iter().map(record).collect();
+    settings.output.list(&records, "the roster has no nodes")?;
+    for warning in warnings(answers) {
+        say(&format!("warning: {warning}"));
+    }
+    let serving = answers
+        .iter()
+        .filter(|(_, answer)| matches!(answer, Ok(status) if status.state == "serving"))
+        .count();
+    let threshold = usize::from(client.roster().threshold);
+    if serving < threshold {
+        say(&format!(
+            "warning: {serving} nodes serve and {threshold} are needed: nothing can be read or written"
+        ));
+    }
+    Ok(serving)
+}
+
+fn record((node, answer): &Answer) -> Record {
+    match answer {
+        Ok(status) => Record::new()
+            .with("node", *node)
+            .with("state", status.state.as_str())
+            .with("leader", (status.leader != 0).then_some(status.leader))
+            .with("term", status.term)
+            .with("applied", status.applied)
+            .with("log_time", show_ms(status.log_time_ms))
+            .with("tls_group", status.tls_group.as_str())
+            .with("token", status.token.as_str())
+            .with("boot", status.boot_counter)
+            .with("roster", status.roster_version)
+            .with("policies", status.policy_version)
+            .with("audit_size", status.audit_size)
+            .with("software", status.software.as_str())
+            .with("reason", status.reason.as_str()),
+        Err(error) => {
+            let nothing = || serde_json::Value::Null;
+            let empty = [
+                "leader",
+                "term",
+                "applied",
+                "log_time",
+                "tls_group",
+                "token",
+                "boot",
+                "roster",
+                "policies",
+                "audit_size",
+                "software",
+            ];
+            let record = Record::new().with("node", *node).with("state", "no answer");
+            let record = empty.iter().fold(record, |record, name| record.with(name, nothing()));
+            record.with("reason", error.message.as_str())
+        }
+    }
+}
+
+/// What a careful operator would ask about.
+fn warnings(answers: &[Answer]) -> Vec<String> {
+    let known: Vec<(u16, &StatusReply)> = answers
+        .iter()
+        .filter_map(|(node, answer)| Some((*node, answer.as_ref().ok()?)))
+        .collect();
+    let mut warnings = Vec::new();
+    differ(&known, "leader", |status| status.leader.to_string(), &mut warnings);
+    differ(
+        &known,
+        "roster version",
+        |status| status.roster_version.to_string(),
+        &mut warnings,
+    );
+    differ(
+        &known,
+        "policy version",
+        |status| status.policy_version.to_string(),
+        &mut warnings,
+    );
+    differ(&known, "software", |status| status.software.clone(), &mut warnings);
+    differ(&known, "TLS group", |status| status.tls_group.clone(), &mut warnings);
+    let highest = known.iter().map(|(_, status)| status.applied).max().unwrap_or(0);
+    for (node, status) in &known {
+        if status.state != "serving" {
+            warnings.push(format!("node {node} is {}: {}", status.state, status.reason));
+        }
+        if highest - status.applied > LAG_WARN {
+            warnings.push(format!("node {node} is {} entries behind", highest - status.applied));
+        }
+        for excluded in &status.excluded {
+            warnings.push(format!(
+                "node {node} has caught node {excluded} showing two histories, and no longer counts it"
+            ));
+        }
+        if status.token.contains("software") {
+            warnings.push(format!("node {node} keeps its keys in files: for development only"));
+        }
+    }
+    // Two nodes at one index with two chain values: the one thing that must never be.
+    for (at, (node, status)) in known.iter().enumerate() {
+        for (other, others) in known.iter().skip(at + 1) {
+            if status.applied == others.applied && status.chain != others.chain {
+                warnings.push(format!(
+                    "nodes {node} and {other} show different histories at entry {}",
+                    status.applied
+                ));
+            }
+        }
+    }
+    warnings
+}
+
+fn differ(known: &[(u16, &StatusReply)], what: &str, of: impl Fn(&StatusReply) -> String, warnings: &mut Vec<String>) {
+    let Some((_, first)) = known.first() else { return };
+    if known.iter().any(|(_, status)| of(status) != of(first)) {
+        let each: Vec<String> = known
+            .iter()
+            .map(|(node, status)| format!("node {node}: {}", of(status)))
+            .collect();
+        warnings.push(format!("the nodes differ in {what} ({})", each.join(", ")));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use symbolon_wire::Code;
+
+    fn serving(applied: u64, chain: &'static [u8]) -> StatusReply {
+        StatusReply {
+            state: "serving".into(),
+            leader: 1,
+            applied,
+            chain: chain.into(),
+            ..StatusReply::default()
+        }
+    }
+
+    #[test]
+    fn nodes_that_agree_give_no_warning() {
+        assert!(
+            warnings(&[
+                (1, Ok(serving(9, b"a"))),
+                (2, Ok(serving(9, b"a"))),
+                (3, Ok(serving(8, b"b")))
+            ])
+            .is_empty()
+        );
+    }
+
+    #[test]
+    fn two_histories_a_straggler_another_leader_and_an_exclusion_are_told() {
+        let mut odd = serving(10_000, b"b");
+        odd.leader = 2;
+        odd.excluded = vec![3];
+        let text = warnings(&[(1, Ok(serving(10_000, b"a"))), (2, Ok(odd)), (3, Ok(serving(1, b"c")))]).join("\n");
+        for expected in [
+            "nodes 1 and 2 show different histories",
+            "node 3 is 9999 entries behind",
+            "differ in leader",
+            "caught node 3",
+        ] {
+            assert!(text.contains(expected), "{expected} not in\n{text}");
+        }
+    }
+
+    #[test]
+    fn a_node_without_an_answer_has_the_same_columns() {
+        let silent = record(&(2, Err(Error::new(Code::Timeout, "no answer in time"))));
+        let names = |record: &Record| {
+            serde_json::to_value(record)
+                .unwrap()
+                .as_object()
+                .unwrap()
+                .keys()
+                .cloned()
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(names(&silent), names(&record(&(1, Ok(serving(1, b"a"))))));
+    }
+}

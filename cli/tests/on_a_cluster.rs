@@ -1,0 +1,267 @@
+//! The command against real nodes. Needs `symbolon-node`: `cargo build -p symbolon-node`.
+#![allow(clippy::unwrap_used, clippy::indexing_slicing)]
+
+use std::fs;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+
+use symbolon_devcluster::limits::READY_WITHIN;
+use symbolon_devcluster::{Cluster, Spec};
+
+const POLICIES: &str = r#"@id("operators")
+permit(principal in Group::"operators", action, resource);
+@id("bots")
+permit(principal in Group::"bots", action == Action::"read", resource in Folder::"prod");
+"#;
+
+/// A cluster of two operators, both of whom must sign; and a user's folder.
+struct World {
+    cluster: Cluster,
+    folder: tempfile::TempDir,
+}
+
+impl World {
+    async fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let spec = Spec {
+            operators: 2,
+            signatures_needed: 2,
+            ..Spec::default()
+        };
+        let mut cluster = Cluster::create(folder.path().join("cluster"), spec).await.unwrap();
+        cluster.start_all(READY_WITHIN).await.unwrap();
+        fs::create_dir(folder.path().join("policies")).unwrap();
+        fs::write(folder.path().join("policies/all.cedar"), POLICIES).unwrap();
+        Self { cluster, folder }
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    fn command(&self, identity: &Path, arguments: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_symbolon"));
+        command.args(arguments).current_dir(self.folder.path()).env_clear();
+        command
+            .env("HOME", self.folder.path())
+            .env("PATH", std::env::var_os("PATH").unwrap_or_default());
+        command
+            .env("SYMBOLON_ENDPOINT", self.cluster.endpoint())
+            .env("SYMBOLON_IDENTITY", identity);
+        command.stdin(Stdio::null());
+        command
+    }
+
+    /// As the first operator.
+    fn run(&self, arguments: &[&str]) -> Output {
+        self.command(&self.cluster.paths().identity("op-1"), arguments)
+            .output()
+            .unwrap()
+    }
+
+    fn run_as(&self, identity: &str, arguments: &[&str]) -> Output {
+        self.command(&self.path(identity), arguments).output().unwrap()
+    }
+
+    fn ok(&self, arguments: &[&str]) -> String {
+        let output = self.run(arguments);
+        assert_eq!(output.status.code(), Some(0), "{arguments:?}: {}", text(&output.stderr));
+        text(&output.stdout)
+    }
+
+    fn put(&self, path: &str, value: &[u8]) {
+        let mut command = self.command(&self.cluster.paths().identity("op-1"), &["put", path, "-"]);
+        let mut child = command
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        child.stdin.take().unwrap().write_all(value).unwrap();
+        let output = child.wait_with_output().unwrap();
+        assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+    }
+
+    /// Saves a change, has the second operator sign it, submits it.
+    fn both_sign(&self, arguments: &[&str]) {
+        let alone = self.run(arguments);
+        assert_eq!(
+            alone.status.code(),
+            Some(4),
+            "one signature must not be enough: {}",
+            text(&alone.stderr)
+        );
+        let mut saving = arguments.to_vec();
+        saving.extend(["--save", "change.command"]);
+        self.ok(&saving);
+        let early = self.run(&["command", "submit", "change.command"]);
+        assert_eq!(early.status.code(), Some(4), "{}", text(&early.stderr));
+        // A command that was refused is spent with its nonce: the change is made anew.
+        self.ok(&saving);
+        let second = self.cluster.paths().identity("op-2");
+        let signed = self
+            .command(&second, &["command", "sign", "change.command"])
+            .output()
+            .unwrap();
+        assert_eq!(signed.status.code(), Some(0), "{}", text(&signed.stderr));
+        self.ok(&["command", "submit", "change.command"]);
+        // The same bytes count once; made anew, they would now be a conflict or exist already.
+        self.ok(&["command", "submit", "change.command"]);
+    }
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_user_does_in_a_day_works_and_gives_the_exit_codes_that_are_promised() {
+    let mut world = World::new().await;
+
+    let denied = world.run(&["get", "prod/db/password"]);
+    assert_eq!(
+        denied.status.code(),
+        Some(4),
+        "the empty policy set denies all: {}",
+        text(&denied.stderr)
+    );
+    assert!(
+        text(&denied.stderr).starts_with("error[SY0403]: "),
+        "{}",
+        text(&denied.stderr)
+    );
+
+    world.both_sign(&["policy", "apply", "policies"]);
+    assert_eq!(
+        world.ok(&["policy", "show", "--field", "place"]),
+        "policies/all.cedar:1\npolicies/all.cedar:3\n"
+    );
+    world.ok(&["identity", "new", "spiffe://acme/agent/bot", "--out", "bot"]);
+    let unknown = world.run_as("bot", &["get", "prod/db/password"]);
+    assert_eq!(unknown.status.code(), Some(3), "{}", text(&unknown.stderr));
+    let register = [
+        "agent",
+        "register",
+        "bot.pub",
+        "--group",
+        "bots",
+        "--owner",
+        "ada",
+        "--purpose",
+        "test",
+        "--expires",
+        "1h",
+    ];
+    world.both_sign(&register);
+
+    secrets(&world);
+    child_processes(&world);
+    audit_logs(&world);
+
+    assert_eq!(world.ok(&["status", "--field", "state"]), "serving\nserving\nserving\n");
+    for node in [1, 2] {
+        world.cluster.kill(node).unwrap();
+    }
+    let alone = world.run(&["--timeout", "3s", "get", "prod/db/password"]);
+    assert_eq!(alone.status.code(), Some(6), "{}", text(&alone.stderr));
+    assert_eq!(world.run(&["--timeout", "3s", "status"]).status.code(), Some(6));
+}
+
+fn secrets(world: &World) {
+    world.put("prod/db/password", b"correct horse battery staple");
+    let read = world.run_as("bot", &["get", "prod/db/password", "--purpose", "test"]);
+    assert_eq!(
+        (read.status.code(), text(&read.stdout).as_str()),
+        (Some(0), "correct horse battery staple")
+    );
+    assert_eq!(
+        world.run_as("bot", &["metadata", "prod/db/password"]).status.code(),
+        Some(4)
+    );
+    assert_eq!(
+        world.ok(&["list", "prod", "-o", "jsonl"]),
+        "{\"name\":\"db\",\"kind\":\"folder\"}\n"
+    );
+
+    fs::write(world.path("new"), "second").unwrap();
+    let conflict = world.run(&["put", "prod/db/password", "@new", "--cas", "7"]);
+    assert_eq!(conflict.status.code(), Some(8), "{}", text(&conflict.stderr));
+    assert_eq!(
+        world.ok(&["put", "prod/db/password", "@new", "--cas", "1", "--field", "version"]),
+        "2\n"
+    );
+    world.ok(&["delete", "prod/db/password", "--versions", "1"]);
+    assert_eq!(
+        world.ok(&["metadata", "prod/db/password", "--field", "deleted"]),
+        "true\nfalse\n"
+    );
+    assert_eq!(
+        world.run(&["get", "prod/db/password", "--version", "1"]).status.code(),
+        Some(7)
+    );
+    assert_eq!(
+        world.ok(&["get", "prod/db/password", "-o", "json", "--field", "value"]),
+        "second\n"
+    );
+    world.ok(&["get", "prod/db/password", "--out", "kept"]);
+    assert_eq!(fs::read(world.path("kept")).unwrap(), b"second");
+    assert_eq!(
+        world.run(&["get", "prod/db/password", "--out", "kept"]).status.code(),
+        Some(1),
+        "never overwritten"
+    );
+}
+
+fn child_processes(world: &World) {
+    world.put("prod/db/token", b"tok_0123456789");
+    let script = r#"printf 'a %s' tok_01234; sleep 0.2; printf '56789 b %s\n' "$TOKEN"; echo "$TOKEN" >&2; exit 7"#;
+    let run = world.run(&["run", "--env", "TOKEN=prod/db/token", "--", "sh", "-c", script]);
+    assert_eq!(run.status.code(), Some(7));
+    assert_eq!(
+        (text(&run.stdout).as_str(), text(&run.stderr).as_str()),
+        ("a *** b ***\n", "***\n")
+    );
+    let ended = world.run(&["run", "--env", "TOKEN=prod/db/token", "--", "sh", "-c", "kill -9 $$"]);
+    assert_eq!(ended.status.code(), Some(137));
+    let absent = world.run(&["run", "--env", "TOKEN=prod/db/token", "--", "no-such-program"]);
+    assert_eq!(absent.status.code(), Some(127));
+    signals_are_passed_on(world);
+}
+
+fn signals_are_passed_on(world: &World) {
+    use std::io::{BufRead, BufReader};
+    let script = r#"trap 'echo caught; exit 9' TERM; echo ready; while :; do sleep 0.05; done"#;
+    let operator = world.cluster.paths().identity("op-1");
+    let arguments = ["run", "--env", "TOKEN=prod/db/token", "--", "sh", "-c", script];
+    let mut child = world
+        .command(&operator, &arguments)
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    assert_eq!(lines.next().unwrap().unwrap(), "ready");
+    symbolon_devcluster::signal_process(child.id(), nix::sys::signal::Signal::SIGTERM).unwrap();
+    assert_eq!(lines.next().unwrap().unwrap(), "caught");
+    assert_eq!(child.wait().unwrap().code(), Some(9));
+}
+
+fn audit_logs(world: &World) {
+    let verified = world.ok(&["audit", "verify", "--field", "verdict"]);
+    assert_eq!(verified, "verified\nverified\nverified\n");
+    let refused = world.ok(&["audit", "tail", "--limit", "1000", "-o", "jsonl"]);
+    assert!(
+        refused.lines().any(|line| line.contains("\"code\":\"SY0403\"")),
+        "refusals are recorded"
+    );
+    assert!(!refused.contains("correct horse"), "values are not");
+    world.ok(&["audit", "export", "--node", "2", "--to", "log-2"]);
+    world.ok(&["audit", "verify", "--dir", "log-2"]);
+    let leaves = world.path("log-2/leaves");
+    let mut bytes = fs::read(&leaves).unwrap();
+    let last = bytes.len() - 1;
+    bytes[last] ^= 1;
+    fs::write(&leaves, bytes).unwrap();
+    let broken = world.run(&["audit", "verify", "--dir", "log-2"]);
+    assert_eq!(broken.status.code(), Some(9), "{}", text(&broken.stderr));
+}

@@ -1,0 +1,96 @@
+//! The configuration of one node, as `symbolon-node` reads it (`deploy/node.toml` is the reference).
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use serde::Serialize;
+
+use crate::create::TokenKind;
+use crate::paths::Paths;
+use crate::token;
+
+/// A node's two ports.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub(crate) struct Ports {
+    /// QUIC.
+    pub(crate) quic: SocketAddr,
+    /// Health and metrics.
+    pub(crate) http: SocketAddr,
+}
+
+#[derive(Serialize)]
+pub(crate) struct NodeConfig {
+    node: u16,
+    data: PathBuf,
+    listen: SocketAddr,
+    address: SocketAddr,
+    region: String,
+    genesis: PathBuf,
+    audit: &'static str,
+    development: bool,
+    token: Token,
+    http: Http,
+    log: Log,
+}
+
+#[derive(Serialize)]
+#[serde(tag = "kind", rename_all = "lowercase")]
+enum Token {
+    Pkcs11 {
+        module: PathBuf,
+        label: String,
+        pin_file: PathBuf,
+    },
+    Software {
+        folder: PathBuf,
+    },
+}
+
+#[derive(Serialize)]
+struct Http {
+    listen: SocketAddr,
+}
+
+#[derive(Serialize)]
+struct Log {
+    format: &'static str,
+    level: &'static str,
+}
+
+impl NodeConfig {
+    /// A node of its own region: the placement rule allows a region one node of three.
+    pub(crate) fn new(
+        paths: &Paths,
+        node: u16,
+        ports: Ports,
+        kind: TokenKind,
+        log_level: &'static str,
+    ) -> Result<Self, token::TokenError> {
+        let token = match kind {
+            TokenKind::SoftHsm => Token::Pkcs11 {
+                module: token::module()?,
+                label: token::label(node),
+                pin_file: paths.pin(node),
+            },
+            TokenKind::Software => Token::Software {
+                folder: paths.token(node),
+            },
+        };
+        Ok(Self {
+            node,
+            data: paths.data(node),
+            listen: ports.quic,
+            address: ports.quic,
+            region: format!("local-{node}"),
+            genesis: paths.genesis(),
+            audit: "durable",
+            development: true,
+            token,
+            http: Http { listen: ports.http },
+            log: Log {
+                format: "text",
+                level: log_level,
+            },
+        })
+    }
+}

@@ -1,0 +1,375 @@
+//! The main job on real processes: three nodes with three SoftHSM tokens, killed, paused, and deprived of their tokens.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)]
+
+mod common;
+
+use common::{running, shared, until};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
+use symbolon_client::{Client, PutOptions};
+use symbolon_wire::Code;
+use symbolon_wire::v1;
+
+const SOON: Duration = Duration::from_secs(30);
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_allowed_agent_reads_what_another_wrote_and_a_refused_one_learns_which_policy_was_nearest() {
+    let run = running().await;
+    run.writer
+        .put("prod/stripe/key", b"sk_live", PutOptions::default())
+        .await
+        .unwrap();
+    let opened = run.reader.get("prod/stripe/key", None, "billing run").await.unwrap();
+    assert_eq!(opened.value.expose(), b"sk_live");
+    assert!(opened.culprits.is_empty());
+    assert_eq!(opened.receipts.len(), 2, "t nodes signed");
+
+    run.writer
+        .put("staging/key", b"other", PutOptions::default())
+        .await
+        .unwrap();
+    let refused = run.reader.get("staging/key", None, "").await.unwrap_err();
+    assert_eq!(refused.code, Code::Denied);
+    assert!(
+        refused.because.iter().any(|line| line.contains("e2e.cedar:2")),
+        "{refused}"
+    );
+    let absent = run.reader.get("staging/absent", None, "").await.unwrap_err();
+    assert_eq!(absent.code, Code::Denied, "unreadable and absent answer alike");
+    run.audit_logs_verify().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_key_exchange_group_is_in_status_and_in_every_audit_record() {
+    let run = running().await;
+    run.writer.put("prod/key", b"x", PutOptions::default()).await.unwrap();
+    run.reader.get("prod/key", None, "").await.unwrap();
+    for (_, status) in run.operator.status().await {
+        assert_eq!(status.unwrap().tls_group, "X25519MLKEM768");
+    }
+    let mut leaves = 0;
+    for node in run.cluster.nodes() {
+        let range = symbolon_client::AuditRange::From { index: 0, limit: 100 };
+        for leaf in run.operator.audit(node, range).await.unwrap().leaves {
+            let leaf = symbolon_wire::audit::decode(leaf).unwrap();
+            assert_eq!(leaf.tls_group, "X25519MLKEM768");
+            leaves += 1;
+        }
+    }
+    assert!(leaves >= 2);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn levels_answer_when_the_fragments_are_checked() {
+    let run = running().await;
+    for level in [symbolon_client::Level::Verified, symbolon_client::Level::Full] {
+        let put = run
+            .writer
+            .put(
+                "prod/key",
+                b"x",
+                PutOptions {
+                    level,
+                    ..PutOptions::default()
+                },
+            )
+            .await
+            .unwrap();
+        let metadata = run.operator.metadata("prod/key").await.unwrap();
+        let version = metadata
+            .versions
+            .iter()
+            .find(|version| version.version == put.version)
+            .unwrap();
+        assert_eq!(version.fragments_ok.count_ones(), 3);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn deleted_versions_and_expired_ones_are_not_read_and_listings_show_only_what_may_be_seen() {
+    let run = running().await;
+    run.writer.put("prod/a", b"one", PutOptions::default()).await.unwrap();
+    run.writer.put("prod/a", b"two", PutOptions::default()).await.unwrap();
+    run.writer.delete("prod/a", &[2]).await.unwrap();
+    assert_eq!(
+        run.reader.get("prod/a", Some(2), "").await.unwrap_err().code,
+        Code::NotFound
+    );
+    assert_eq!(
+        run.reader.get("prod/a", Some(1), "").await.unwrap().value.expose(),
+        b"one"
+    );
+    let short = PutOptions {
+        ttl_ms: 1_500,
+        ..PutOptions::default()
+    };
+    run.writer.put("prod/short", b"soon gone", short).await.unwrap();
+    run.reader.get("prod/short", None, "").await.unwrap();
+    until("the version expires", SOON, async || {
+        run.reader
+            .get("prod/short", None, "")
+            .await
+            .is_err_and(|error| error.code == Code::NotFound)
+    })
+    .await;
+    let names: Vec<String> = run
+        .operator
+        .list("prod", "", 10)
+        .await
+        .unwrap()
+        .entries
+        .into_iter()
+        .map(|entry| entry.name)
+        .collect();
+    assert_eq!(names, ["a", "short"]);
+    assert_eq!(run.reader.list("prod", "", 10).await.unwrap_err().code, Code::Denied);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn after_a_revocation_is_acknowledged_a_new_read_gets_nothing() {
+    let run = running().await;
+    run.writer.put("prod/key", b"x", PutOptions::default()).await.unwrap();
+    run.reader.get("prod/key", None, "").await.unwrap();
+    let id = run.reader.identity().principal();
+    run.operator.remove(id).await.unwrap();
+    for _ in 0..50 {
+        let refused = run.reader.get("prod/key", None, "").await.unwrap_err();
+        assert_eq!(refused.code, Code::UnknownKey, "{refused}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_node_whose_token_disappears_seals_itself_within_two_seconds_and_the_others_serve_on() {
+    let mut run = running().await;
+    run.writer
+        .put("prod/key", b"before", PutOptions::default())
+        .await
+        .unwrap();
+    let leader = run.cluster.leader(&run.operator).await.unwrap();
+    let token = run.cluster.paths().token(leader);
+    std::fs::rename(&token, token.with_extension("gone")).unwrap();
+    let sealed = until("the node seals itself", SOON, async || {
+        let answer = run.cluster.http(leader, "/health").await;
+        answer.is_ok_and(|answer| answer.status == 503 && answer.body.contains("\"sealed\""))
+    })
+    .await;
+    assert!(sealed < Duration::from_secs(2), "it took {sealed:?}");
+    assert_eq!(
+        run.reader.get("prod/key", None, "").await.unwrap().value.expose(),
+        b"before"
+    );
+    run.writer
+        .put("prod/key", b"after", PutOptions::default())
+        .await
+        .unwrap();
+    assert_eq!(
+        run.reader.get("prod/key", None, "").await.unwrap().value.expose(),
+        b"after"
+    );
+
+    // Without its token it does not start again; with it, it does.
+    run.cluster.stop(leader).await.unwrap();
+    run.cluster.start(leader).unwrap();
+    until("the node refuses to start", SOON, async || {
+        run.cluster.ended(leader).unwrap().is_some()
+    })
+    .await;
+    assert!(!run.cluster.ended(leader).unwrap().unwrap().success());
+    std::fs::rename(token.with_extension("gone"), &token).unwrap();
+    run.cluster.start(leader).unwrap();
+    run.cluster.wait_ready(SOON).await.unwrap();
+    run.audit_logs_verify().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_cluster_that_was_stopped_whole_comes_back_with_everything() {
+    let mut run = running().await;
+    for number in 0..20 {
+        run.writer
+            .put(&format!("prod/{number}"), b"x", PutOptions::default())
+            .await
+            .unwrap();
+    }
+    run.cluster.stop_all().await.unwrap();
+    run.cluster.start_all(SOON).await.unwrap();
+    for number in 0..20 {
+        run.reader.get(&format!("prod/{number}"), None, "").await.unwrap();
+    }
+    let states: Vec<String> = run
+        .operator
+        .status()
+        .await
+        .into_iter()
+        .map(|(_, status)| status.unwrap().state)
+        .collect();
+    assert_eq!(
+        states,
+        ["serving"; 3],
+        "no node freezes over its own restart\n{}",
+        run.logs()
+    );
+    run.audit_logs_verify().await;
+}
+
+/// Writers that never stop, and what was acknowledged to them: path → (version, value).
+struct Writers {
+    stop: Arc<AtomicBool>,
+    written: Arc<AtomicU64>,
+    tasks: Vec<tokio::task::JoinHandle<BTreeMap<String, (u64, String)>>>,
+}
+
+impl Writers {
+    fn start(client: &Client, tasks: usize) -> Self {
+        let (stop, written) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
+        let spawn = |task: usize| {
+            let (client, stop, written) = (shared(client), Arc::clone(&stop), Arc::clone(&written));
+            tokio::spawn(async move {
+                let mut acknowledged = BTreeMap::new();
+                for round in 0.. {
+                    if stop.load(Ordering::Relaxed) {
+                        break;
+                    }
+                    let (path, value) = (
+                        format!("prod/load/{task}-{}", round % 5),
+                        format!("value {task} {round}"),
+                    );
+                    // An unknown outcome is no acknowledgement; whatever it became, a later one supersedes it.
+                    if let Ok(put) = client.put(&path, value.as_bytes(), PutOptions::default()).await {
+                        acknowledged.insert(path, (put.version, value));
+                        written.fetch_add(1, Ordering::Relaxed);
+                    }
+                }
+                acknowledged
+            })
+        };
+        Self {
+            tasks: (0..tasks).map(spawn).collect(),
+            stop,
+            written,
+        }
+    }
+
+    async fn stop(self) -> BTreeMap<String, (u64, String)> {
+        self.stop.store(true, Ordering::Relaxed);
+        let mut all = BTreeMap::new();
+        for task in self.tasks {
+            all.extend(task.await.unwrap());
+        }
+        all
+    }
+}
+
+/// 20 in CI; `SYMBOLON_KILLS=100` for the longer command.
+fn kills() -> usize {
+    std::env::var("SYMBOLON_KILLS")
+        .ok()
+        .and_then(|kills| kills.parse().ok())
+        .unwrap_or(20)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn kill_9_under_load_loses_no_acknowledged_write_and_every_audit_log_verifies() {
+    let mut run = running().await;
+    let writers = Writers::start(&run.writer, 8);
+    for kill in 0..kills() {
+        let before = writers.written.load(Ordering::Relaxed);
+        // Every third kill hits the leader, the others each node in turn.
+        let victim = match kill % 3 {
+            0 => run.cluster.leader(&run.operator).await.unwrap_or(1),
+            _ => run.cluster.nodes()[kill % 2],
+        };
+        run.cluster.kill(victim).unwrap();
+        until("writes go on with two of three", SOON, async || {
+            writers.written.load(Ordering::Relaxed) > before + 5
+        })
+        .await;
+        run.cluster.start(victim).unwrap();
+        run.cluster.wait_ready(SOON).await.unwrap();
+    }
+    let acknowledged = writers.stop().await;
+    assert!(!acknowledged.is_empty());
+    for (path, (version, value)) in &acknowledged {
+        let latest = run.reader.get(path, None, "").await.unwrap();
+        assert!(
+            latest.version >= *version,
+            "{path}: version {version} was acknowledged, {} is there",
+            latest.version
+        );
+        let that = run.reader.get(path, Some(*version), "").await.unwrap();
+        assert_eq!(that.value.expose(), value.as_bytes(), "{path} version {version}");
+        assert!(
+            that.culprits.is_empty(),
+            "an honest node was blamed: {:?}",
+            that.culprits
+        );
+    }
+    let states: Vec<v1::StatusReply> = run
+        .operator
+        .status()
+        .await
+        .into_iter()
+        .map(|(_, status)| status.unwrap())
+        .collect();
+    assert!(
+        states.iter().all(|status| status.state == "serving"),
+        "{states:?}\n{}",
+        run.logs()
+    );
+    run.audit_logs_verify().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn ten_thousand_reads_with_restarts_slow_nodes_and_new_versions_blame_no_honest_node() {
+    const READS: u64 = 10_000;
+    let mut run = running().await;
+    for number in 0..5 {
+        run.writer
+            .put(&format!("prod/load/0-{number}"), b"first", PutOptions::default())
+            .await
+            .unwrap();
+    }
+    let writers = Writers::start(&run.writer, 1);
+    let (reads, refusals) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicU64::new(0)));
+    let readers: Vec<_> = (0..16)
+        .map(|reader| {
+            let (client, reads, refusals) = (shared(&run.reader), Arc::clone(&reads), Arc::clone(&refusals));
+            tokio::spawn(async move {
+                let mut blamed = Vec::new();
+                while reads.load(Ordering::Relaxed) < READS {
+                    match client.get(&format!("prod/load/0-{}", reader % 5), None, "").await {
+                        Ok(opened) => {
+                            reads.fetch_add(1, Ordering::Relaxed);
+                            blamed.extend(opened.culprits);
+                        }
+                        Err(error) => {
+                            refusals.fetch_add(1, Ordering::Relaxed);
+                            blamed.extend(error.culprits.clone());
+                        }
+                    }
+                }
+                blamed
+            })
+        })
+        .collect();
+    let mut victim = 0;
+    while reads.load(Ordering::Relaxed) < READS {
+        let node = run.cluster.nodes()[victim % 3];
+        victim += 1;
+        run.cluster.pause(node).unwrap();
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        run.cluster.resume(node).unwrap();
+        run.cluster.kill(node).unwrap();
+        run.cluster.start(node).unwrap();
+        run.cluster.wait_ready(SOON).await.unwrap();
+    }
+    for reader in readers {
+        let blamed = reader.await.unwrap();
+        assert!(blamed.is_empty(), "honest nodes were blamed: {blamed:?}");
+    }
+    writers.stop().await;
+    let refusals = refusals.load(Ordering::Relaxed);
+    assert!(refusals < READS / 20, "{refusals} of {READS} reads found no quorum");
+    assert!(victim >= 3, "every node was paused and killed at least once");
+}
