@@ -1,0 +1,107 @@
+//! Handing a command over: the same bytes to one node after the other until it is settled. Once a node may have proposed
+//! it without telling what came of it, only a recorded outcome settles it; until then it is unknown.
+
+use super::Sender;
+use crate::limits::{OFFER_PAUSE, REQUEST_WITHIN};
+use crate::net::NoAnswer;
+use bytes::Bytes;
+use prost::Message;
+use std::time::Duration;
+use symbolon_crypto::Hash;
+use symbolon_wire::Code;
+use symbolon_wire::v1::{self, request, response};
+use tokio::time::Instant;
+
+/// What came of a command.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Submission {
+    /// Applied.
+    Done { index: u64, chain: Hash, version: u64 },
+    /// Recorded without effect, or certainly never proposed.
+    Refused(Code),
+    /// It may still be applied.
+    Unknown,
+}
+
+/// Whether the node may have proposed the command although it says that it failed; as in the client.
+fn doubtful(code: Code) -> bool {
+    matches!(
+        code,
+        Code::Timeout | Code::Internal | Code::OutcomeUnknown | Code::DiskFull
+    )
+}
+
+/// Decided before apply looks the nonce up: an earlier copy may have been applied all the same.
+fn before_the_nonce(code: Code) -> bool {
+    matches!(code, Code::Expired | Code::UnknownKey | Code::BadSignature)
+}
+
+/// Refusals that are about the node, not about the command.
+fn about_the_node(code: Code) -> bool {
+    matches!(
+        code,
+        Code::NoQuorum | Code::NotFresh | Code::Frozen | Code::Sealed | Code::Overloaded | Code::ClockApart
+    ) || doubtful(code)
+}
+
+impl Sender {
+    /// Offers a command for `within`, to `nodes` in turn.
+    pub(crate) async fn submit(&self, command: &v1::Command, nodes: &[u16], within: Duration) -> Submission {
+        let submit = v1::Submit {
+            command: Some(command.clone()),
+            level: 0,
+        };
+        let request = v1::Request {
+            kind: Some(request::Kind::Submit(submit)),
+        };
+        let bytes = Bytes::from(request.encode_to_vec());
+        let until = Instant::now() + within;
+        let (mut doubt, mut refused) = (false, 0);
+        for node in nodes.iter().copied().cycle() {
+            let answer = self.ask(node, bytes.clone(), REQUEST_WITHIN).await;
+            match answer {
+                Ok((response::Result::Submitted(done), _)) => {
+                    let outcome = done.outcome.unwrap_or_default();
+                    let Ok(chain) = Hash::try_from(done.chain.as_ref()) else {
+                        return Submission::Unknown;
+                    };
+                    return Submission::Done {
+                        index: done.index,
+                        chain,
+                        version: outcome.version,
+                    };
+                }
+                Ok((response::Result::Error(error), _)) => {
+                    let code = Code::from_number(error.code).unwrap_or(Code::Internal);
+                    doubt |= doubtful(code);
+                    if !about_the_node(code) {
+                        // A refusal out of the log says where it stands there; others come from one node's view.
+                        let recorded = error.state_index > 0;
+                        if !(doubt && before_the_nonce(code)) && (recorded || code != Code::UnknownKey) {
+                            return Submission::Refused(code);
+                        }
+                        refused += 1;
+                        if refused > nodes.len() {
+                            return if doubt {
+                                Submission::Unknown
+                            } else {
+                                Submission::Refused(code)
+                            };
+                        }
+                    }
+                }
+                Ok(_) | Err(NoAnswer::Broken | NoAnswer::Timeout) => doubt = true,
+                Err(NoAnswer::Unreachable) => {}
+            }
+            if Instant::now() + OFFER_PAUSE >= until {
+                break;
+            }
+            tokio::time::sleep(OFFER_PAUSE).await;
+        }
+        if doubt {
+            Submission::Unknown
+        } else {
+            Submission::Refused(Code::NoQuorum)
+        }
+    }
+}

@@ -1,0 +1,328 @@
+//! What nodes tell each other outside the log: heads, clock readings, boot statements, signatures over snapshots; as
+//! `symbolon-node`'s `gossip`.
+
+use super::boot::peer_message;
+use super::{Member, submit};
+use crate::history::What;
+use crate::limits::MARK_EVERY;
+use crate::net::Place;
+use crate::site::{Boots, Site};
+use crate::sync::lock;
+use bytes::Bytes;
+use prost::Message;
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+use symbolon_consensus::{SnapshotGuard, SnapshotMeta, SnapshotRefused};
+use symbolon_crypto::provider::AwsLc;
+use symbolon_custody::heads::{self, Finding};
+use symbolon_custody::snapshots::{self, Claim, Collected};
+use symbolon_state::check_boot;
+use symbolon_state::entry::Kind;
+use symbolon_wire::roster::Roster;
+use symbolon_wire::statements::Signer;
+use symbolon_wire::v1::{self, peer_request};
+use tokio::time::MissedTickBehavior;
+
+const HEAD_EVERY: Duration = Duration::from_millis(250);
+const TICK_EVERY: Duration = Duration::from_secs(1);
+const SEND_TIMEOUT: Duration = Duration::from_secs(1);
+const ANNOUNCE_AGAIN: Duration = Duration::from_millis(100);
+
+/// Sends heads as the log moves, and what others sent.
+pub(super) async fn heads(member: Arc<Member>) {
+    let mut every = tokio::time::interval(HEAD_EVERY);
+    every.set_missed_tick_behavior(MissedTickBehavior::Skip);
+    let mut sent = 0;
+    loop {
+        every.tick().await;
+        if member.refusal().is_some() {
+            continue;
+        }
+        let shown = member.shown.load_full();
+        compare(&member, shown.applied);
+        if shown.applied == sent || shown.applied == 0 {
+            continue;
+        }
+        sent = shown.applied;
+        // From the store: right after a restart or a snapshot nothing was applied here that could tell.
+        let Ok(Some(chain)) = member.consensus.chain_at(shown.applied) else {
+            continue;
+        };
+        let signer = &member.signer;
+        let head = v1::Head {
+            node: member.node.into(),
+            boot_counter: signer.boot_counter,
+            index: shown.applied,
+            chain: Bytes::copy_from_slice(&chain),
+            signature: Bytes::copy_from_slice(&member.signing.sign(&signer.head(shown.applied, &chain))),
+        };
+        let mut heads = lock(&member.heads).newest();
+        heads.push(head);
+        let snapshots = lock(&member.snapshots).all();
+        broadcast(
+            &member,
+            &v1::Gossip {
+                heads,
+                snapshots,
+                ..v1::Gossip::default()
+            },
+        );
+    }
+}
+
+/// Compares heads that came before this node reached their index, or that count otherwise since a node was excluded.
+fn compare(member: &Arc<Member>, applied: u64) {
+    let waiting = lock(&member.heads).waiting(applied);
+    for index in waiting {
+        if let Ok(Some(own)) = member.consensus.chain_at(index) {
+            let finding = lock(&member.heads).compare(index, &own);
+            act(member, finding);
+        }
+    }
+}
+
+fn broadcast(member: &Arc<Member>, gossip: &v1::Gossip) {
+    for node in member.site.others(member.node) {
+        let (net, from) = (member.site.net.clone(), Place::Node(member.node));
+        let asked = peer_message(peer_request::Kind::Gossip(gossip.clone()));
+        member.tasks.spawn(async move {
+            // A node that is down learns it from the next message.
+            let _ = net.ask(from, node, asked, SEND_TIMEOUT).await;
+        });
+    }
+}
+
+/// Takes what another node sent.
+pub(super) fn take(member: &Arc<Member>, gossip: v1::Gossip) {
+    if let Some(statement) = gossip.boot {
+        keep_boot(&member.site, &member.boots_seen, &statement);
+    }
+    for head in gossip.heads {
+        take_head(member, head);
+    }
+    let (roster, provider) = (&member.site.roster, member.site.provider.as_ref());
+    for signed in gossip.snapshots {
+        let key = u16::try_from(signed.node)
+            .ok()
+            .and_then(|node| member.signing_key(node, signed.boot_counter));
+        if let Some(key) = key {
+            lock(&member.snapshots).take(signed, roster, &key, provider);
+        }
+    }
+    if let Some(tick) = gossip.tick {
+        take_tick(member, tick);
+    }
+}
+
+/// Verifies and keeps a boot statement.
+pub(super) fn keep_boot(site: &Site, boots: &Boots, statement: &v1::BootKeys) {
+    if let Some((node, boot)) = check_boot(&site.roster, site.provider.as_ref(), statement) {
+        boots.keep(node, boot);
+    }
+}
+
+fn take_head(member: &Arc<Member>, head: v1::Head) {
+    let Ok(node) = u16::try_from(head.node) else { return };
+    let Some(key) = member.signing_key(node, head.boot_counter) else {
+        return;
+    };
+    let signer = Signer {
+        cluster: member.site.roster.cluster,
+        node,
+        boot_counter: head.boot_counter,
+    };
+    if node == member.node || !heads::check(&head, &signer, &key, member.site.provider.as_ref()) {
+        return;
+    }
+    let applied = member.shown.load().applied;
+    let own = |index: u64| {
+        (index <= applied)
+            .then(|| member.consensus.chain_at(index).ok().flatten())
+            .flatten()
+    };
+    let finding = lock(&member.heads).take(head, own);
+    act(member, finding);
+}
+
+fn act(member: &Arc<Member>, finding: Finding) {
+    match finding {
+        Finding::Nothing => {}
+        Finding::Outvoted { node, index } => member.blame(format!("the log of node {node} differs at {index}")),
+        Finding::Equivocation { node, first, .. } => {
+            member.blame(format!("node {node} signed two heads at {}", first.index));
+        }
+        Finding::Freeze { index, against } => {
+            member.blame(format!("contradicted at {index} by {against:?}: frozen"));
+            member.freeze();
+            // A frozen leader must not go on holding the others' votes.
+            let consensus = member.consensus.clone();
+            member.tasks.spawn(async move { consensus.shutdown().await });
+        }
+    }
+}
+
+fn take_tick(member: &Member, tick: v1::Tick) {
+    let mut ticks = lock(&member.ticks);
+    let newer = ticks
+        .get(&tick.node)
+        .is_none_or(|known| (tick.boot_counter, tick.time_ms) > (known.boot_counter, known.time_ms));
+    if newer {
+        ticks.insert(tick.node, tick);
+    }
+}
+
+/// Signs a clock reading a second; the leader logs them together.
+pub(super) async fn ticks(member: Arc<Member>) {
+    let mut every = tokio::time::interval(TICK_EVERY);
+    every.set_missed_tick_behavior(MissedTickBehavior::Skip);
+    loop {
+        every.tick().await;
+        if member.refusal().is_some() {
+            continue;
+        }
+        let (signer, time_ms) = (&member.signer, member.clock.wall_ms());
+        let tick = v1::Tick {
+            node: member.node.into(),
+            boot_counter: signer.boot_counter,
+            time_ms,
+            signature: Bytes::copy_from_slice(&member.signing.sign(&signer.tick(time_ms))),
+        };
+        take_tick(&member, tick.clone());
+        let leads = member.leads();
+        broadcast(
+            &member,
+            &v1::Gossip {
+                tick: (!leads).then_some(tick),
+                // Connections begin with it; here there are none.
+                boot: Some(member.statement.clone()),
+                ..v1::Gossip::default()
+            },
+        );
+        if leads {
+            let ticks = lock(&member.ticks).values().cloned().collect();
+            let payload = v1::Ticks { ticks }.encode_to_vec().into();
+            // The next readings replace these.
+            let _ = submit::propose_here(&member, Kind::Ticks.number(), payload).await;
+        }
+    }
+}
+
+/// Gets this boot's keys into the log; nothing that the node signs counts before.
+pub(super) async fn announce(member: Arc<Member>) {
+    let statement: Bytes = member.statement.encode_to_vec().into();
+    loop {
+        // The key, not only the counter: a disk that was put back counts the same boot twice.
+        let known = member.shown.load().boots.get(&member.node).cloned();
+        if known.is_some_and(|boot| boot.signing_key == member.own_key) {
+            return member.announced.store(true, Ordering::Relaxed);
+        }
+        // Tried again until it is there.
+        let _ = submit::propose(&member, Kind::BootKeys, statement.clone()).await;
+        tokio::time::sleep(ANNOUNCE_AGAIN).await;
+    }
+}
+
+/// Signs marks as their state root becomes known, and takes them over once t nodes vouch for them; the leader sets them.
+pub(super) async fn marks(member: Arc<Member>) {
+    let mut marks = member.consensus.marks();
+    let mut every = tokio::time::interval(TICK_EVERY);
+    every.set_missed_tick_behavior(MissedTickBehavior::Skip);
+    let (mut signed, mut adopted, mut proposed) = (0, 0, 0);
+    loop {
+        every.tick().await;
+        if member.refusal().is_some() {
+            continue;
+        }
+        let newest = marks.borrow_and_update().clone();
+        if let Some(meta) = &newest {
+            if meta.index > signed {
+                sign_mark(&member, meta);
+                signed = meta.index;
+            }
+            let vouching = lock(&member.snapshots).evidence(&claim(meta)).signatures.len();
+            let enough = vouching >= usize::from(member.site.roster.threshold);
+            if meta.index > adopted && enough && member.consensus.adopt_mark().await.is_ok() {
+                adopted = meta.index;
+            }
+        }
+        let applied = member.shown.load().applied;
+        let last = newest.map_or(0, |meta| meta.index).max(proposed);
+        if member.leads() && applied >= last.saturating_add(MARK_EVERY) {
+            let done = submit::propose_here(&member, Kind::SnapshotMark.number(), Bytes::new()).await;
+            proposed = done.map_or(proposed, |done| done.index);
+        }
+    }
+}
+
+fn claim(meta: &SnapshotMeta) -> Claim {
+    Claim {
+        index: meta.index,
+        chain: meta.chain,
+        state_root: meta.state_root,
+    }
+}
+
+fn sign_mark(member: &Arc<Member>, meta: &SnapshotMeta) {
+    member.recorder().note(What::Marked {
+        node: member.node,
+        index: meta.index,
+        root: meta.state_root,
+    });
+    let (signer, roster) = (&member.signer, &member.site.roster);
+    let signature = member.signing.sign(&snapshots::statement(signer, roster, &claim(meta)));
+    let signed = v1::SnapshotSignature {
+        node: member.node.into(),
+        boot_counter: signer.boot_counter,
+        incarnation: meta.incarnation,
+        index: meta.index,
+        chain: Bytes::copy_from_slice(&meta.chain),
+        state_root: Bytes::copy_from_slice(&meta.state_root),
+        roster_hash: Bytes::copy_from_slice(&roster.hash),
+        signature: Bytes::copy_from_slice(&signature),
+    };
+    let provider = member.site.provider.as_ref();
+    lock(&member.snapshots).take(signed.clone(), roster, &member.own_key, provider);
+    broadcast(
+        member,
+        &v1::Gossip {
+            snapshots: vec![signed],
+            ..v1::Gossip::default()
+        },
+    );
+}
+
+/// Checks that t other members vouch for a snapshot before any of it is taken.
+pub(super) struct Guard {
+    pub(super) roster: Arc<Roster>,
+    pub(super) node: u16,
+    pub(super) provider: Arc<AwsLc>,
+    pub(super) boots: Arc<Boots>,
+    pub(super) collected: Arc<Mutex<Collected>>,
+}
+
+impl SnapshotGuard for Guard {
+    fn accept(&self, meta: &SnapshotMeta, evidence: &[u8]) -> Result<(), SnapshotRefused> {
+        let refused = |reason| SnapshotRefused::NotVouchedFor {
+            index: meta.index,
+            reason,
+        };
+        let evidence = v1::SnapshotEvidence::decode(evidence).map_err(|_| refused("the evidence does not parse"))?;
+        let key_of = |node: u16, counter: u64| self.boots.signing_key(node, counter);
+        let checked = snapshots::check(
+            &claim(meta),
+            &evidence,
+            self.node,
+            &self.roster,
+            key_of,
+            self.provider.as_ref(),
+        );
+        checked.map_err(|_| refused("fewer than t other members signed it"))
+    }
+
+    fn evidence(&self, meta: &SnapshotMeta) -> Option<Bytes> {
+        let evidence = lock(&self.collected).evidence(&claim(meta));
+        let enough = evidence.signatures.len() >= usize::from(self.roster.threshold);
+        enough.then(|| evidence.encode_to_vec().into())
+    }
+}

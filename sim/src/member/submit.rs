@@ -1,0 +1,127 @@
+//! Proposals: this node's own, and clients' commands; as `symbolon-node`'s `submit`.
+
+use super::boot::peer_message;
+use super::{Member, error};
+use crate::net::{NoAnswer, Place};
+use bytes::Bytes;
+use prost::Message;
+use std::sync::Arc;
+use std::time::Duration;
+use symbolon_consensus::{Payload, ProposeError};
+use symbolon_crypto::Hash;
+use symbolon_node::machine::ViewAdapter;
+use symbolon_state::entry::Kind;
+use symbolon_state::query;
+use symbolon_wire::Code;
+use symbolon_wire::command::ParsedCommand;
+use symbolon_wire::v1::{self, peer_request, peer_response};
+
+/// How long a proposal may take, the way to the leader included.
+const PROPOSE_TIMEOUT: Duration = Duration::from_secs(6);
+/// Attempts to find the leader before giving up.
+const LEADER_ATTEMPTS: u32 = 15;
+const LEADER_PAUSE: Duration = Duration::from_millis(100);
+
+/// Proposes an entry, here or at the leader.
+pub(super) async fn propose(member: &Arc<Member>, kind: Kind, payload: Bytes) -> Result<v1::Submitted, v1::Error> {
+    for _ in 0..LEADER_ATTEMPTS {
+        let leader = member.consensus.leader().and_then(|leader| u16::try_from(leader).ok());
+        match leader {
+            Some(leader) if leader == member.node => match propose_here(member, kind.number(), payload.clone()).await {
+                Err(refused) if refused.code == Code::NoQuorum as u32 => {}
+                done => return done,
+            },
+            Some(leader) => {
+                let propose = v1::Propose {
+                    kind: kind.number().into(),
+                    payload: payload.clone(),
+                };
+                let asked = peer_message(peer_request::Kind::Propose(propose));
+                let from = Place::Node(member.node);
+                let answer = member.site.net.ask(from, leader, asked, PROPOSE_TIMEOUT).await;
+                match answer.map(v1::PeerResponse::decode) {
+                    Ok(Ok(answer)) => match answer.result {
+                        Some(peer_response::Result::Submitted(submitted)) => return Ok(submitted),
+                        // It does not lead any more: look again.
+                        Some(peer_response::Result::Error(refused)) if refused.code == Code::NoQuorum as u32 => {}
+                        Some(peer_response::Result::Error(refused)) => return Err(refused),
+                        _ => return Err(unknown()),
+                    },
+                    Err(NoAnswer::Unreachable) => {}
+                    Ok(Err(_)) | Err(NoAnswer::Broken | NoAnswer::Timeout) => return Err(unknown()),
+                }
+            }
+            None => {}
+        }
+        tokio::time::sleep(LEADER_PAUSE).await;
+    }
+    Err(error(Code::NoQuorum, "no leader can be reached"))
+}
+
+fn unknown() -> v1::Error {
+    error(Code::OutcomeUnknown, "the command may or may not have been committed")
+}
+
+/// Proposes an entry at this node, which must lead.
+pub(super) async fn propose_here(member: &Arc<Member>, kind: u16, bytes: Bytes) -> Result<v1::Submitted, v1::Error> {
+    if let Some(code) = member.refusal() {
+        return Err(error(code, format!("node {} does not serve", member.node)));
+    }
+    match member.consensus.propose(Payload { kind, bytes }).await {
+        Ok(done) => {
+            let outcome = v1::Outcome::decode(done.reply).map_err(|_| unknown())?;
+            Ok(v1::Submitted {
+                index: done.index,
+                term: done.term,
+                chain: Bytes::copy_from_slice(&done.chain),
+                outcome: Some(outcome),
+                repeated: false,
+            })
+        }
+        Err(ProposeError::NotLeader { .. }) => Err(error(Code::NoQuorum, "this node does not lead")),
+        Err(ProposeError::Overloaded) => Err(error(Code::Overloaded, "too many commands are under way")),
+        Err(refused @ ProposeError::Unacceptable { .. }) => Err(error(Code::TooLarge, refused.to_string())),
+        Err(ProposeError::NoRoom(fault)) => Err(error(Code::DiskFull, fault.to_string())),
+        Err(ProposeError::Unknown | ProposeError::Fatal { .. }) => Err(unknown()),
+    }
+}
+
+/// A client's command.
+pub(super) async fn submit(
+    member: &Arc<Member>,
+    client_key: &Hash,
+    submit: v1::Submit,
+) -> Result<v1::Submitted, v1::Error> {
+    let command = submit.command.ok_or_else(|| error(Code::Malformed, "no command"))?;
+    let encoded: Bytes = command.encode_to_vec().into();
+    let parsed = ParsedCommand::from_message(command).map_err(|refused| error(Code::Malformed, refused.to_string()))?;
+    if parsed.cluster != member.site.roster.cluster {
+        return Err(error(Code::WrongCluster, "another cluster's"));
+    }
+    known(member, client_key)?;
+    let submitted = propose(member, Kind::Command, encoded).await?;
+    let outcome = submitted.outcome.clone().unwrap_or_default();
+    if outcome.code != 0 {
+        return Err(v1::Error {
+            code: outcome.code,
+            message: outcome.message,
+            because: outcome.because,
+            next: outcome.next,
+            audit_index: 0,
+            state_index: submitted.index,
+        });
+    }
+    Ok(submitted)
+}
+
+/// Refuses who is not registered before the log is bothered. Apply checks again, at its index.
+fn known(member: &Member, client_key: &Hash) -> Result<(), v1::Error> {
+    let reader = member.store.reader();
+    let view = ViewAdapter::new(&reader);
+    let now = member.shown.load().log_time_ms;
+    match query::principal_by_key(&view, client_key, now) {
+        Ok(Some(_)) => Ok(()),
+        Ok(None) => Err(error(Code::UnknownKey, "the key belongs to no live principal")),
+        Err(fault) => Err(super::release::broken(&fault)),
+    }
+}

@@ -1,0 +1,70 @@
+//! What all parts of one run share: the roster, the network, the history, who is who, and which bugs are seeded.
+
+use crate::clock::Epoch;
+use crate::history::Recorder;
+use crate::net::Net;
+use crate::sync::lock;
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+use symbolon_crypto::Hash;
+use symbolon_crypto::dealing::{LagrangeTable, Sharing};
+use symbolon_crypto::provider::AwsLc;
+use symbolon_crypto::sign::VerifyingKey;
+use symbolon_state::BootView;
+use symbolon_wire::ids::PrincipalId;
+use symbolon_wire::roster::Roster;
+
+/// Seeded bugs: with each of them some checker must find a violation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Breaks {
+    /// Nodes answer reads without catching up with their own log first.
+    pub stale_reads: bool,
+    /// Nodes release before their audit record is durable.
+    pub audit_not_awaited: bool,
+}
+
+/// Verified boot statements, by node and counter: what a client learns when it connects.
+#[derive(Debug, Default)]
+pub(crate) struct Boots(Mutex<BTreeMap<(u16, u64), BootView>>);
+
+impl Boots {
+    pub(crate) fn keep(&self, node: u16, boot: BootView) {
+        lock(&self.0).insert((node, boot.counter), boot);
+    }
+
+    pub(crate) fn signing_key(&self, node: u16, counter: u64) -> Option<VerifyingKey> {
+        lock(&self.0).get(&(node, counter)).map(|boot| boot.signing_key.clone())
+    }
+}
+
+/// One run's surroundings.
+pub(crate) struct Site {
+    pub(crate) seed: u64,
+    pub(crate) roster: Arc<Roster>,
+    pub(crate) sharing: Sharing,
+    pub(crate) lagrange: LagrangeTable,
+    /// Checks signatures and encrypts. Signing is done by the portable keys, whose signatures are deterministic.
+    pub(crate) provider: Arc<AwsLc>,
+    pub(crate) epoch: Epoch,
+    pub(crate) net: Net,
+    pub(crate) recorder: Recorder,
+    /// What clients have seen of the nodes' boots.
+    pub(crate) hellos: Boots,
+    /// Agents by client key and by id.
+    pub(crate) agents: BTreeMap<Hash, u16>,
+    pub(crate) principals: BTreeMap<PrincipalId, u16>,
+    pub(crate) breaks: Breaks,
+}
+
+impl Site {
+    /// The other nodes.
+    pub(crate) fn others(&self, node: u16) -> Vec<u16> {
+        let nodes = self.roster.nodes.iter().map(|other| other.index);
+        nodes.filter(|other| *other != node).collect()
+    }
+
+    /// All nodes.
+    pub(crate) fn nodes(&self) -> Vec<u16> {
+        self.roster.nodes.iter().map(|node| node.index).collect()
+    }
+}

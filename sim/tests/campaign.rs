@@ -1,0 +1,82 @@
+//! A hundred seeds, as every change must pass them. A seed that fails says how to play it again.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Instant;
+use symbolon_sim::run::{Report, Settings, Tally, run};
+
+const SEEDS: u64 = 100;
+
+/// Plays seeds on as many threads as there are cores; each run has one thread for itself.
+fn play(seeds: u64, settings: &Settings, each: impl Fn(Report) + Sync) {
+    let next = AtomicU64::new(0);
+    let threads = std::thread::available_parallelism().map_or(1, usize::from);
+    std::thread::scope(|scope| {
+        for _ in 0..threads {
+            scope.spawn(|| {
+                loop {
+                    let seed = next.fetch_add(1, Ordering::Relaxed);
+                    if seed >= seeds {
+                        return;
+                    }
+                    each(run(seed, settings).unwrap());
+                }
+            });
+        }
+    });
+}
+
+#[test]
+fn no_seed_breaks_an_invariant() {
+    let settings = Settings::default();
+    let (started, failures) = (Instant::now(), Mutex::new(Vec::new()));
+    let total = Mutex::new(Tally::default());
+    play(SEEDS, &settings, |report| {
+        let tally = report.tally();
+        assert!(tally.faults >= 5, "seed {}: only {} faults", report.seed, tally.faults);
+        total.lock().unwrap().add(tally);
+        if !report.violations.is_empty() {
+            let told: Vec<String> = report.violations.iter().map(ToString::to_string).collect();
+            let again = report.command(&settings);
+            failures
+                .lock()
+                .unwrap()
+                .push(format!("seed {}: {}\n  again: {again}", report.seed, told.join("; ")));
+        }
+    });
+    let took = started.elapsed().as_secs_f64();
+    let total = total.into_inner().unwrap();
+    println!(
+        "{SEEDS} seeds in {took:.0} s, {:.2} seeds/s: {total:?}",
+        SEEDS as f64 / took
+    );
+    let failures = failures.into_inner().unwrap();
+    assert!(failures.is_empty(), "{}", failures.join("\n"));
+    // A campaign in which little happens proves little.
+    assert!(
+        total.reads > 1_000 && total.writes > 500 && total.changes > 300,
+        "{total:?}"
+    );
+    assert!(
+        total.refusals > 100 && total.power_cuts > 300 && total.marks > 300,
+        "{total:?}"
+    );
+}
+
+#[test]
+fn one_seed_gives_one_trace_and_another_seed_another() {
+    let settings = Settings::default();
+    for seed in [3, 17, 71] {
+        let (first, again) = (run(seed, &settings).unwrap(), run(seed, &settings).unwrap());
+        let differ = first.events.iter().zip(&again.events).position(|(a, b)| a != b);
+        if let Some(place) = differ {
+            panic!(
+                "seed {seed} differs at event {place}: {:?} and {:?}",
+                first.events[place], again.events[place]
+            );
+        }
+        assert_eq!(first.trace, again.trace, "seed {seed}");
+        assert_ne!(first.trace, run(seed + 1, &settings).unwrap().trace);
+    }
+}
