@@ -1,0 +1,113 @@
+//! What the processes used: CPU, memory, syncs, disk.
+
+use nix::sys::resource::{UsageWho, getrusage};
+use std::path::Path;
+use symbolon_client::Client;
+use symbolon_devcluster::{Cluster, ClusterError};
+
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum MeasureError {
+    #[error(transparent)]
+    Cluster(#[from] ClusterError),
+    #[error("{0}")]
+    Io(#[from] std::io::Error),
+    #[error("the kernel does not say what this process used: {0}")]
+    Own(nix::Error),
+    #[error("/proc of a node cannot be read")]
+    Proc,
+}
+
+/// Totals so far.
+pub(crate) struct Usage {
+    pub(crate) nodes_us: f64,
+    pub(crate) client_us: f64,
+    pub(crate) syncs: u64,
+}
+
+impl Usage {
+    pub(crate) async fn now(cluster: &mut Cluster, operator: &Client) -> Result<Self, MeasureError> {
+        let mut nodes_us = 0.0;
+        for node in cluster.nodes() {
+            nodes_us += process_us(cluster.pid(node)?)?;
+        }
+        let own = getrusage(UsageWho::RUSAGE_SELF).map_err(MeasureError::Own)?;
+        let us = |time: nix::sys::time::TimeVal| time.tv_sec() as f64 * 1e6 + time.tv_usec() as f64;
+        let client_us = us(own.user_time()) + us(own.system_time());
+        let syncs = operator
+            .status()
+            .await
+            .into_iter()
+            .filter_map(|(_, status)| status.ok())
+            .map(|s| s.syncs)
+            .sum();
+        Ok(Self {
+            nodes_us,
+            client_us,
+            syncs,
+        })
+    }
+
+    pub(crate) fn since(&self, before: &Self) -> Self {
+        Self {
+            nodes_us: self.nodes_us - before.nodes_us,
+            client_us: self.client_us - before.client_us,
+            syncs: self.syncs - before.syncs,
+        }
+    }
+}
+
+/// User and system time of a process, µs; the kernel counts in ticks of 10 ms.
+fn process_us(pid: u32) -> Result<f64, MeasureError> {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat"))?;
+    let (_, fields) = stat.rsplit_once(')').ok_or(MeasureError::Proc)?;
+    let mut fields = fields.split_whitespace().skip(11);
+    let mut ticks = || {
+        fields
+            .next()
+            .and_then(|ticks| ticks.parse::<f64>().ok())
+            .ok_or(MeasureError::Proc)
+    };
+    Ok((ticks()? + ticks()?) * 10_000.0)
+}
+
+/// Resident memory of each node, KiB.
+pub(crate) fn memory(cluster: &mut Cluster) -> Result<Vec<u64>, MeasureError> {
+    let mut all = Vec::new();
+    for node in cluster.nodes() {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", cluster.pid(node)?))?;
+        let line = status
+            .lines()
+            .find(|line| line.starts_with("VmRSS:"))
+            .ok_or(MeasureError::Proc)?;
+        let kib = line
+            .split_whitespace()
+            .nth(1)
+            .and_then(|kib| kib.parse().ok())
+            .ok_or(MeasureError::Proc)?;
+        all.push(kib);
+    }
+    Ok(all)
+}
+
+/// Bytes on disk of all nodes' data.
+pub(crate) fn disk(cluster: &Cluster) -> Result<u64, MeasureError> {
+    cluster
+        .nodes()
+        .into_iter()
+        .map(|node| folder(&cluster.paths().data(node)))
+        .sum()
+}
+
+fn folder(path: &Path) -> Result<u64, MeasureError> {
+    let mut bytes = 0;
+    for entry in std::fs::read_dir(path)? {
+        let entry = entry?;
+        let kind = entry.metadata()?;
+        bytes += if kind.is_dir() {
+            folder(&entry.path())?
+        } else {
+            std::os::unix::fs::MetadataExt::blocks(&kind) * 512
+        };
+    }
+    Ok(bytes)
+}
