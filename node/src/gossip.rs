@@ -101,8 +101,8 @@ fn broadcast(member: &Arc<Member>, gossip: v1::Gossip) {
     }
 }
 
-/// Takes what another node sent.
-pub(crate) fn take(member: &Arc<Member>, gossip: v1::Gossip) {
+/// Takes what node `from` sent, as its connection proves: statements of any node, but only its own clock reading.
+pub(crate) fn take(member: &Arc<Member>, from: u16, gossip: v1::Gossip) {
     if let Some(statement) = gossip.boot {
         keep_boot(&member.roster, member.provider.as_ref(), &member.boots_seen, &statement);
     }
@@ -117,7 +117,7 @@ pub(crate) fn take(member: &Arc<Member>, gossip: v1::Gossip) {
             lock(&member.snapshots).take(signed, &member.roster, &key, member.provider.as_ref());
         }
     }
-    if let Some(tick) = gossip.tick {
+    if let Some(tick) = gossip.tick.filter(|tick| tick.node == u32::from(from)) {
         take_tick(member, tick);
     }
 }
@@ -189,8 +189,8 @@ fn take_tick(member: &Member, tick: v1::Tick) {
     let newer = ticks
         .get(&tick.node)
         .is_none_or(|known| (tick.boot_counter, tick.time_ms) > (known.boot_counter, known.time_ms));
-    // Apply checks the signature; an unsigned one costs the cluster nothing but a place here, one a node.
-    if newer && u16::try_from(tick.node).is_ok_and(|node| member.roster.node(node).is_some()) {
+    // Apply checks the signature; a wrong one costs its own node's reading.
+    if newer {
         ticks.insert(tick.node, tick);
     }
 }
@@ -223,6 +223,7 @@ pub(crate) async fn ticks(member: Arc<Member>) {
             if let Err(refused) = submit::propose_here(&member, Kind::Ticks.number(), payload).await {
                 tracing::warn!(message = refused.message, "clock readings were not logged");
             }
+            raise_level(&member).await;
         } else {
             broadcast(
                 &member,
@@ -232,6 +233,21 @@ pub(crate) async fn ticks(member: Arc<Member>) {
                 },
             );
         }
+    }
+}
+
+/// Raises the feature level by a log entry once every node's build supports the next one, so that a rolling upgrade
+/// never makes honest nodes differ. Apply checks the same from the nodes' signed statements.
+async fn raise_level(member: &Arc<Member>) {
+    let shown = member.shown.load_full();
+    let level = shown.feature_level + 1;
+    let supported = |node: u16| shown.boots.get(&node).is_some_and(|boot| boot.feature_level >= level);
+    if !member.roster.nodes.iter().all(|node| supported(node.index)) {
+        return;
+    }
+    let payload = v1::FeatureLevel { level }.encode_to_vec().into();
+    if let Err(refused) = submit::propose_here(member, Kind::FeatureLevel.number(), payload).await {
+        tracing::warn!(message = refused.message, level, "the feature level was not raised");
     }
 }
 

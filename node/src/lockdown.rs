@@ -16,9 +16,11 @@ pub(crate) enum LockdownError {
 }
 
 /// Switches core dumps off, forbids tracing by others of the same user, and locks all memory, present and future, so
-/// that no key reaches swap.
+/// that no key reaches swap. Pages are locked as they are first used: a thread's stack or an arena costs what it holds,
+/// and not what it reserves.
 pub(crate) fn production() -> Result<(), LockdownError> {
     setrlimit(Resource::RLIMIT_CORE, 0, 0).map_err(LockdownError::CoreDumps)?;
     prctl::set_dumpable(false).map_err(LockdownError::CoreDumps)?;
-    mlockall(MlockAllFlags::MCL_CURRENT | MlockAllFlags::MCL_FUTURE).map_err(LockdownError::Memory)
+    let as_used = MlockAllFlags::from_bits_retain(nix::libc::MCL_ONFAULT);
+    mlockall(MlockAllFlags::MCL_CURRENT | MlockAllFlags::MCL_FUTURE | as_used).map_err(LockdownError::Memory)
 }

@@ -283,7 +283,7 @@ async fn peer_request(member: &Arc<Member>, node: u16, mut send: SendStream, mut
             }
         }
         Ok(Some(peer_request::Kind::Gossip(gossip))) => {
-            gossip::take(member, gossip);
+            gossip::take(member, node, gossip);
             peer_response::Result::Gossip(v1::GossipAck {})
         }
         Ok(None) | Err(_) => {
