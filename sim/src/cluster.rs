@@ -17,6 +17,9 @@ use symbolon_store::MemoryDisk;
 /// Prepares a disk before anything is on it: for seeded bugs of disks.
 pub type PrepareDisk = fn(&MemoryDisk);
 
+/// A node that did not start because of its disk is started again after this.
+const RESTART: Duration = Duration::from_millis(500);
+
 /// The machines, and what runs on them.
 pub(crate) struct Cluster {
     pub(crate) site: Arc<Site>,
@@ -107,7 +110,10 @@ impl Cluster {
         let cluster = Arc::clone(self);
         tokio::spawn(async move {
             tokio::time::sleep(down).await;
-            cluster.start(node).await;
+            // As a service manager does.
+            while !cluster.start_unless_disk(node).await {
+                tokio::time::sleep(RESTART).await;
+            }
         });
     }
 
@@ -119,6 +125,18 @@ impl Cluster {
     /// It does not, if it has not yet.
     pub(crate) fn disarm(&self) {
         lock(&self.armed).clear();
+    }
+
+    /// The same as [`Cluster::start`], but that the disk fails or is full is no trouble; `false` if it is so.
+    async fn start_unless_disk(&self, node: u16) -> bool {
+        match self.try_start(node).await {
+            Ok(()) => true,
+            Err(reason) if reason.of_the_disk() => false,
+            Err(reason) => {
+                lock(&self.troubles).push(RunError::Boot { node, reason });
+                true
+            }
+        }
     }
 
     /// Starts a node that does not run. What goes wrong is kept as trouble.

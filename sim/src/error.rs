@@ -1,6 +1,6 @@
 //! Why a run could not be played.
 
-use symbolon_consensus::{InitializeError, StartError, StoreFault};
+use symbolon_consensus::{Fatal, InitializeError, StartError, StoreFault};
 use symbolon_custody::fragments::HolderError;
 use symbolon_store::AuditFault;
 
@@ -31,6 +31,23 @@ pub enum BootError {
     /// The keys of the epoch.
     #[error(transparent)]
     Holder(#[from] HolderError),
+}
+
+impl BootError {
+    /// Whether the disk is to blame, so that the node will start once it is sound and has room.
+    pub(crate) fn of_the_disk(&self) -> bool {
+        let fault = match self {
+            Self::Store(fault)
+            | Self::Audit(AuditFault::Store(fault))
+            | Self::Start(StartError::Application(Fatal::Store(fault))) => fault,
+            Self::Initialize(InitializeError::Stopped) => return true,
+            _ => return false,
+        };
+        matches!(
+            fault,
+            StoreFault::DiskFull { .. } | StoreFault::Io { .. } | StoreFault::Stopped
+        )
+    }
 }
 
 /// A run could not be played; that itself is a finding.

@@ -8,6 +8,9 @@ use crate::net::{Place, Rule};
 use std::sync::Arc;
 use std::time::Duration;
 
+/// A node whose disk failed starts again after this.
+const SWAP: Duration = Duration::from_millis(100);
+
 /// One thing that goes wrong.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fault {
@@ -37,6 +40,10 @@ pub enum Fault {
     Twice(u64),
     /// A node's disk takes this long for a sync, ms.
     SlowDisk(u16, u64),
+    /// A node's disk fails its syncs, until the node starts again on a sound one.
+    BadDisk(u16),
+    /// A node's disk has room for its reserve only.
+    FullDisk(u16),
     /// A node's wall clock is off by this much, ms.
     ClockOff(u16, i64),
     /// A node stands for election though nobody is missing.
@@ -84,12 +91,14 @@ fn draw(dice: &mut Dice) -> Fault {
     let b = if a == NODES { 1 } else { a + 1 };
     let (from, to) = if dice.percent(50) { (a, b) } else { (b, a) };
     match dice.between((1, 100)) {
-        1..=14 => Fault::PowerCut(a),
+        1..=12 => Fault::PowerCut(a),
+        13..=14 => Fault::BadDisk(a),
         15..=18 => Fault::PowerCutEverywhere,
         19..=30 => Fault::PowerCutAfterRelease(a),
         31..=40 => Fault::Isolated(a),
-        41..=47 => Fault::Deaf(a),
-        48..=54 => Fault::Mute(a),
+        41..=46 => Fault::Deaf(a),
+        47..=52 => Fault::Mute(a),
+        53..=54 => Fault::FullDisk(a),
         55..=59 => Fault::Unplugged(a),
         60..=66 => Fault::CutWay(from, to),
         67..=72 => Fault::Slow(a, dice.between((20, 600))),
@@ -164,6 +173,16 @@ pub(crate) async fn play(cluster: Arc<Cluster>, scheduled: Scheduled, clients: u
                 machine.disk.set_sync_delay(Duration::from_millis(ms));
             }
         }
+        Fault::BadDisk(node) => {
+            if let Some(machine) = machine(node) {
+                machine.disk.set_syncs_fail(true);
+            }
+        }
+        Fault::FullDisk(node) => {
+            if let Some(machine) = machine(node) {
+                machine.disk.set_reserve_used(true);
+            }
+        }
         Fault::ClockOff(node, off_ms) => {
             if let Some(machine) = machine(node) {
                 machine.clock.set_off_ms(off_ms);
@@ -186,6 +205,17 @@ pub(crate) async fn play(cluster: Arc<Cluster>, scheduled: Scheduled, clients: u
         Fault::SlowDisk(node, _) => {
             if let Some(machine) = machine(node) {
                 machine.disk.set_sync_delay(SYNC);
+            }
+        }
+        Fault::BadDisk(node) => {
+            if let Some(machine) = machine(node) {
+                machine.disk.set_syncs_fail(false);
+            }
+            cluster.cut_power_for(node, SWAP);
+        }
+        Fault::FullDisk(node) => {
+            if let Some(machine) = machine(node) {
+                machine.disk.set_reserve_used(false);
             }
         }
         Fault::ClockOff(node, _) => {
@@ -225,6 +255,6 @@ mod tests {
                 distinct.push(kind);
             }
         }
-        assert_eq!(distinct.len(), 15);
+        assert_eq!(distinct.len(), 17);
     }
 }

@@ -53,8 +53,8 @@ pub enum What {
         index: u64,
         /// The chain up to and with it.
         chain: Hash,
-        /// What it changed about who may read.
-        change: Option<Change>,
+        /// What it is, as far as it matters here.
+        entry: Entry,
     },
     /// A node knows the state root at a mark.
     Marked {
@@ -109,6 +109,24 @@ pub enum What {
         /// The record hash of the version that was written.
         record: Option<Hash>,
     },
+}
+
+/// An entry of the log, as far as it matters here.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Entry {
+    /// It changed who may read.
+    Change(Change),
+    /// It wrote the version with this record hash.
+    Dealt(Hash),
+    /// A node confirmed its fragments of these entries.
+    Confirmed {
+        /// Which.
+        node: u16,
+        /// Log indices of the dealings.
+        indices: Vec<u64>,
+    },
+    /// Anything else, a refused command among it.
+    Other,
 }
 
 /// One audit leaf, as far as it matters here.
@@ -184,6 +202,8 @@ pub enum Call {
         record: Hash,
         /// SHA-256 of the value.
         value: Hash,
+        /// How many nodes must have confirmed their fragment before it is acknowledged.
+        confirmed_by: usize,
     },
     /// To change who may read.
     Change(ChangeKind),

@@ -8,6 +8,7 @@
 //! | module | is |
 //! |---|---|
 //! | [`run`] | one run, from genesis to the verdict |
+//! | [`campaign`] | many of them |
 //! | [`check`] | the invariants, over the [`history`] |
 //! | [`faults`] | what goes wrong |
 //! | [`schedule`] | one follower held back, at every point of a policy change |
@@ -20,6 +21,7 @@
 #![forbid(unsafe_code)]
 
 mod agent;
+pub mod campaign;
 pub mod check;
 mod clock;
 mod cluster;
@@ -31,6 +33,7 @@ pub mod history;
 pub mod limits;
 mod member;
 mod net;
+mod provider;
 pub mod run;
 pub mod schedule;
 mod site;

@@ -4,8 +4,12 @@
 use clap::Parser;
 use std::ops::Range;
 use std::process::ExitCode;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
-use symbolon_sim::run::{Report, Settings, run};
+use symbolon_sim::campaign;
+use symbolon_sim::history::Event;
+use symbolon_sim::run::{Report, Settings, Tally, run};
 
 /// Plays the cluster under seeds, with faults.
 #[derive(Debug, Parser)]
@@ -42,23 +46,28 @@ fn main() -> ExitCode {
         ..Settings::default()
     };
     let started = Instant::now();
-    let (mut played, mut failed) = (0_u32, 0_u32);
-    for seed in arguments.seeds.clone() {
-        played += 1;
-        let good = match run(seed, &settings) {
-            Ok(report) => show(&report, &settings, &arguments),
+    let (total, failed) = (Mutex::new(Tally::default()), AtomicUsize::new(0));
+    campaign::play(arguments.seeds.clone(), &settings, |seed, played| {
+        let good = match played {
+            Ok(report) => {
+                total.lock().unwrap_or_else(PoisonError::into_inner).add(report.tally());
+                show(&report, &settings, &arguments)
+            }
             Err(error) => {
                 println!("seed {seed}: {error}");
                 false
             }
         };
-        failed += u32::from(!good);
-    }
-    let took = started.elapsed().as_secs_f64();
+        failed.fetch_add(usize::from(!good), Ordering::Relaxed);
+    });
+    let (took, failed) = (started.elapsed().as_secs_f64(), failed.into_inner());
+    let seeds = arguments.seeds.end.saturating_sub(arguments.seeds.start);
+    println!("{:?}", total.into_inner().unwrap_or_else(PoisonError::into_inner));
+    #[expect(clippy::cast_precision_loss, reason = "a rate for people")]
+    let rate = seeds as f64 / took;
     println!(
-        "{played} seeds of {} virtual seconds, {failed} failed, {:.2} seeds/s",
-        settings.virtual_seconds,
-        f64::from(played) / took
+        "{seeds} seeds of {} virtual seconds, {failed} failed, {rate:.2} seeds/s",
+        settings.virtual_seconds
     );
     if failed == 0 {
         ExitCode::SUCCESS
@@ -69,30 +78,26 @@ fn main() -> ExitCode {
 
 /// Prints what came of a seed; `false` if it failed.
 fn show(report: &Report, settings: &Settings, arguments: &Arguments) -> bool {
-    if arguments.verbose {
-        for event in &report.events {
-            println!("{:>7} ms  {:?}", event.at_ms, event.what);
-        }
-    }
     let seed = report.seed;
-    println!(
-        "seed {seed}: {} {:?}",
-        hex::encode(report.trace.get(..4).unwrap_or_default()),
-        report.tally()
-    );
-    let mut good = report.violations.is_empty();
-    for violation in &report.violations {
-        println!("  {violation}");
+    let mut lines = Vec::new();
+    if arguments.verbose {
+        let line = |event: &Event| format!("{:>7} ms  {:?}", event.at_ms, event.what);
+        lines.extend(report.events.iter().map(line));
+        lines.push(format!("seed {seed}: {:?}", report.tally()));
     }
+    let mut problems: Vec<String> = report.violations.iter().map(ToString::to_string).collect();
     if arguments.twice_every > 0 && seed.is_multiple_of(arguments.twice_every) {
         let again = run(seed, settings).map(|again| again.trace).ok();
         if again != Some(report.trace) {
-            println!("  played again, seed {seed} gives another trace");
-            good = false;
+            problems.push("played again, it gives another trace".to_owned());
         }
     }
-    if !good {
-        println!("  again: {}", report.command(settings));
+    if !problems.is_empty() {
+        lines.push(format!("seed {seed}: again with {}", report.command(settings)));
+        lines.extend(problems.iter().map(|problem| format!("  {problem}")));
     }
-    good
+    for line in lines {
+        println!("{line}");
+    }
+    problems.is_empty()
 }

@@ -4,7 +4,7 @@
 //! start ──► workload under faults ──► heal, lead, health ──► power cut everywhere ──► what is left ──► invariants
 //! ```
 
-use crate::agent::{Agent, Operated, Operator};
+use crate::agent::{Agent, Level, Operated, Operator};
 use crate::check::{self, Violation};
 use crate::cluster::{Cluster, PrepareDisk};
 use crate::dice::Dice;
@@ -12,7 +12,7 @@ use crate::error::RunError;
 use crate::faults;
 use crate::grants::{FOLDERS, Key};
 use crate::history::{Answer, Call, Event, What, trace};
-use crate::limits::{HEALTH_WITHIN, LEADER_WITHIN};
+use crate::limits::{HEALTH_WITHIN, LEADER_WITHIN, SYNC};
 use crate::member::Member;
 use crate::site::Breaks;
 use crate::world::{World, simulate};
@@ -26,6 +26,9 @@ use symbolon_state::query;
 use symbolon_wire::path::Path;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
+
+/// The last fault ends with the time for faults; what it leaves behind is over by then.
+const LAST_ENDS: Duration = Duration::from_millis(300);
 
 /// How to run a seed.
 #[derive(Debug, Clone)]
@@ -44,7 +47,7 @@ impl Default for Settings {
     fn default() -> Self {
         Self {
             virtual_seconds: 20,
-            agents: 4,
+            agents: 6,
             breaks: Breaks::default(),
             prepare_disk: None,
         }
@@ -75,6 +78,8 @@ pub struct Tally {
     pub power_cuts: usize,
     /// Reads that brought a value.
     pub reads: usize,
+    /// Reads that found nothing, before the first write.
+    pub empty: usize,
     /// Writes that were acknowledged.
     pub writes: usize,
     /// Changes of rights that were acknowledged.
@@ -87,6 +92,10 @@ pub struct Tally {
     pub releases: usize,
     /// Marks whose state root was signed.
     pub marks: usize,
+    /// From healing to the first acknowledged write, ms; over several runs the longest.
+    pub led_after_ms: u64,
+    /// From healing until all nodes served with one log, ms; over several runs the longest.
+    pub healthy_after_ms: u64,
 }
 
 impl Tally {
@@ -95,12 +104,15 @@ impl Tally {
         self.faults += other.faults;
         self.power_cuts += other.power_cuts;
         self.reads += other.reads;
+        self.empty += other.empty;
         self.writes += other.writes;
         self.changes += other.changes;
         self.refusals += other.refusals;
         self.failures += other.failures;
         self.releases += other.releases;
         self.marks += other.marks;
+        self.led_after_ms = self.led_after_ms.max(other.led_after_ms);
+        self.healthy_after_ms = self.healthy_after_ms.max(other.healthy_after_ms);
     }
 }
 
@@ -110,17 +122,22 @@ impl Report {
     pub fn tally(&self) -> Tally {
         let mut tally = Tally::default();
         let mut calls: BTreeMap<u64, &Call> = BTreeMap::new();
+        let mut healed_ms = 0;
         for event in &self.events {
             match &event.what {
                 What::Fault(_) => tally.faults += 1,
                 What::Stopped { .. } => tally.power_cuts += 1,
                 What::Released(_) => tally.releases += 1,
+                What::Healed => healed_ms = event.at_ms,
+                What::Led => tally.led_after_ms = event.at_ms.saturating_sub(healed_ms),
+                What::Healthy => tally.healthy_after_ms = event.at_ms.saturating_sub(healed_ms),
                 What::Marked { .. } => tally.marks += 1,
                 What::Called { op, call, .. } => {
                     calls.insert(*op, call);
                 }
                 What::Answered { op, answer } => match (answer, calls.get(op)) {
-                    (Answer::Value { .. } | Answer::Nothing, _) => tally.reads += 1,
+                    (Answer::Value { .. }, _) => tally.reads += 1,
+                    (Answer::Nothing, _) => tally.empty += 1,
                     (Answer::Done { .. }, Some(Call::Change(_))) => tally.changes += 1,
                     (Answer::Done { .. }, _) => tally.writes += 1,
                     (Answer::Refused(_), _) => tally.refusals += 1,
@@ -176,7 +193,7 @@ async fn play(world: World, settings: &Settings) -> Report {
     for fault in faults::schedule(seed, for_ms) {
         tokio::spawn(faults::play(Arc::clone(&cluster), fault, settings.agents));
     }
-    tokio::time::sleep_until(began + Duration::from_millis(for_ms)).await;
+    tokio::time::sleep_until(began + Duration::from_millis(for_ms) + LAST_ENDS).await;
     heal(&cluster).await;
     if let Some(prober) = &mut prober {
         recover(&cluster, prober).await;
@@ -218,13 +235,18 @@ async fn play(world: World, settings: &Settings) -> Report {
 async fn work(mut agent: Agent, over: Arc<AtomicBool>) {
     let keys = Key::all();
     while !over.load(Ordering::Relaxed) {
-        let pause = agent.dice.between((10, 250));
+        let pause = agent.dice.between((10, 200));
         tokio::time::sleep(Duration::from_millis(pause)).await;
         let Some(key) = agent.dice.pick(&keys).copied() else {
             return;
         };
         if agent.dice.percent(30) {
-            agent.put(key).await;
+            let level = match agent.dice.between((0, 9)) {
+                0 => Level::Verified,
+                1 => Level::Full,
+                _ => Level::Committed,
+            };
+            agent.put(key, level).await;
         } else {
             agent.read(key).await;
         }
@@ -261,7 +283,9 @@ async fn heal(cluster: &Arc<Cluster>) {
     cluster.disarm();
     for machine in cluster.machines.values() {
         machine.clock.set_off_ms(0);
-        machine.disk.set_sync_delay(crate::limits::SYNC);
+        machine.disk.set_sync_delay(SYNC);
+        machine.disk.set_syncs_fail(false);
+        machine.disk.set_reserve_used(false);
     }
     cluster.start_all().await;
     cluster.eventually(LEADER_WITHIN, Cluster::complete).await;
@@ -275,7 +299,7 @@ async fn recover(cluster: &Arc<Cluster>, prober: &mut Agent) {
     let Some(key) = Key::all().into_iter().next() else {
         return;
     };
-    while !prober.put(key).await {
+    while !prober.put(key, Level::Committed).await {
         if Instant::now() >= until {
             return;
         }

@@ -5,13 +5,13 @@
 //! by the old policy, which nobody can help; so the follower that has the change, but has not heard that it is
 //! committed, must not, whatever happens to the leader then.
 
-use crate::agent::{Operated, Sender};
+use crate::agent::{Level, Operated, Sender};
 use crate::check::{self, Violation};
 use crate::cluster::Cluster;
 use crate::dice::Dice;
 use crate::error::RunError;
 use crate::grants::Key;
-use crate::history::{ChangeKind, Event, Moment, What};
+use crate::history::{ChangeKind, Entry, Event, Moment, What};
 use crate::limits::{REQUEST_WITHIN, SETUP};
 use crate::net::{Place, Rule};
 use crate::site::{Breaks, Site};
@@ -166,7 +166,7 @@ async fn perform(world: World, scenario: Scenario) -> Result<Played, RunError> {
     let (Some(reader), Some(mut writer)) = (agents.pop(), agents.pop()) else {
         return Err(late("two agents"));
     };
-    if !writer.put(key).await {
+    if !writer.put(key, Level::Full).await {
         return Err(late("the write"));
     }
     let (leader, followers) = parts(&cluster).await.ok_or_else(|| late("agreement on a leader"))?;
@@ -208,7 +208,8 @@ async fn perform(world: World, scenario: Scenario) -> Result<Played, RunError> {
 /// Whether a node applied a revocation. None other happens after the world has started.
 fn revokes(event: &Event) -> bool {
     let What::Applied {
-        change: Some(change), ..
+        entry: Entry::Change(change),
+        ..
     } = &event.what
     else {
         return false;

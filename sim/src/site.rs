@@ -3,12 +3,12 @@
 use crate::clock::Epoch;
 use crate::history::Recorder;
 use crate::net::Net;
+use crate::provider::Remembering;
 use crate::sync::lock;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use symbolon_crypto::Hash;
 use symbolon_crypto::dealing::{LagrangeTable, Sharing};
-use symbolon_crypto::provider::AwsLc;
 use symbolon_crypto::sign::VerifyingKey;
 use symbolon_state::BootView;
 use symbolon_wire::ids::PrincipalId;
@@ -19,6 +19,8 @@ use symbolon_wire::roster::Roster;
 pub struct Breaks {
     /// Nodes answer reads without catching up with their own log first.
     pub stale_reads: bool,
+    /// Nodes take every entry that they have not applied for harmless, so that no reader waits for it.
+    pub everything_harmless: bool,
     /// Nodes release before their audit record is durable.
     pub audit_not_awaited: bool,
 }
@@ -44,7 +46,7 @@ pub(crate) struct Site {
     pub(crate) sharing: Sharing,
     pub(crate) lagrange: LagrangeTable,
     /// Checks signatures and encrypts. Signing is done by the portable keys, whose signatures are deterministic.
-    pub(crate) provider: Arc<AwsLc>,
+    pub(crate) provider: Arc<Remembering>,
     pub(crate) epoch: Epoch,
     pub(crate) net: Net,
     pub(crate) recorder: Recorder,

@@ -8,12 +8,12 @@ use crate::grants::Grants;
 use crate::history::Recorder;
 use crate::limits::{NODES, SETUP};
 use crate::net::Net;
+use crate::provider::Remembering;
 use crate::site::{Boots, Breaks, Site};
 use std::future::Future;
 use std::sync::Arc;
 use symbolon_consensus::Runtime;
 use symbolon_crypto::dealing::LagrangeTable;
-use symbolon_crypto::provider::AwsLc;
 use symbolon_state::testing::World as Fixture;
 use tokio::time::Instant;
 
@@ -63,7 +63,7 @@ impl World {
             lagrange: LagrangeTable::new(&sharing),
             sharing,
             roster,
-            provider: Arc::new(AwsLc),
+            provider: Arc::new(Remembering::default()),
             epoch,
             net: Net::start(seed, epoch),
             recorder: Recorder::new(epoch),

@@ -2,47 +2,27 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
-use symbolon_sim::run::{Report, Settings, Tally, run};
+use symbolon_sim::campaign;
+use symbolon_sim::run::{Settings, Tally, run};
 
 const SEEDS: u64 = 100;
-
-/// Plays seeds on as many threads as there are cores; each run has one thread for itself.
-fn play(seeds: u64, settings: &Settings, each: impl Fn(Report) + Sync) {
-    let next = AtomicU64::new(0);
-    let threads = std::thread::available_parallelism().map_or(1, usize::from);
-    std::thread::scope(|scope| {
-        for _ in 0..threads {
-            scope.spawn(|| {
-                loop {
-                    let seed = next.fetch_add(1, Ordering::Relaxed);
-                    if seed >= seeds {
-                        return;
-                    }
-                    each(run(seed, settings).unwrap());
-                }
-            });
-        }
-    });
-}
 
 #[test]
 fn no_seed_breaks_an_invariant() {
     let settings = Settings::default();
     let (started, failures) = (Instant::now(), Mutex::new(Vec::new()));
     let total = Mutex::new(Tally::default());
-    play(SEEDS, &settings, |report| {
+    campaign::play(0..SEEDS, &settings, |seed, report| {
+        let report = report.unwrap();
         let tally = report.tally();
-        assert!(tally.faults >= 5, "seed {}: only {} faults", report.seed, tally.faults);
+        assert!(tally.faults >= 5, "seed {seed}: only {} faults", tally.faults);
         total.lock().unwrap().add(tally);
         if !report.violations.is_empty() {
             let told: Vec<String> = report.violations.iter().map(ToString::to_string).collect();
             let again = report.command(&settings);
-            failures
-                .lock()
-                .unwrap()
-                .push(format!("seed {}: {}\n  again: {again}", report.seed, told.join("; ")));
+            let failure = format!("seed {seed}: {}\n  again: {again}", told.join("; "));
+            failures.lock().unwrap().push(failure);
         }
     });
     let took = started.elapsed().as_secs_f64();
@@ -55,11 +35,11 @@ fn no_seed_breaks_an_invariant() {
     assert!(failures.is_empty(), "{}", failures.join("\n"));
     // A campaign in which little happens proves little.
     assert!(
-        total.reads > 1_000 && total.writes > 500 && total.changes > 300,
+        total.reads > 5_000 && total.writes > 3_000 && total.changes > 1_000,
         "{total:?}"
     );
     assert!(
-        total.refusals > 100 && total.power_cuts > 300 && total.marks > 300,
+        total.refusals > 1_000 && total.power_cuts > 500 && total.marks > 500,
         "{total:?}"
     );
 }

@@ -7,7 +7,7 @@ mod read;
 mod submit;
 
 pub(crate) use operate::{Operated, Operator};
-pub(crate) use put::OpCounter;
+pub(crate) use put::{Level, OpCounter};
 pub(crate) use submit::Submission;
 
 use crate::dice::Dice;

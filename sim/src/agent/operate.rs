@@ -138,10 +138,11 @@ impl Operator {
         let nodes = self.site.nodes();
         let mut nodes = self.dice.shuffled(nodes);
         nodes.sort_by_key(|node| Some(*node) != self.first);
-        let (answer, operated) = match sender.submit(&command, &nodes, OPERATE_WITHIN).await {
+        let (answer, operated) = match sender.submit(&command, 0, &nodes, OPERATE_WITHIN).await {
             Submission::Done { index, chain, .. } => (Answer::Done { index, chain }, Operated::Done),
             Submission::Refused(code) => (Answer::Refused(code), Operated::Refused(code)),
             Submission::Unknown => (Answer::Unknown, Operated::Unknown),
+            Submission::Wrong(what) => (Answer::Wrong(what), Operated::Unknown),
         };
         self.site.recorder.note(What::Answered { op, answer });
         operated

@@ -4,7 +4,7 @@ use super::Agent;
 use super::submit::Submission;
 use crate::grants::Key;
 use crate::history::{Answer, Call, What};
-use crate::limits::{REQUEST_WITHIN, SUBMIT_WITHIN};
+use crate::limits::{NODES, REQUEST_WITHIN, SUBMIT_WITHIN, THRESHOLD};
 use bytes::Bytes;
 use prost::Message;
 use std::sync::Arc;
@@ -26,6 +26,25 @@ impl OpCounter {
     }
 }
 
+/// When a write is acknowledged (custody.md, "One write").
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u32)]
+pub(crate) enum Level {
+    Committed = 0,
+    Verified = 1,
+    Full = 2,
+}
+
+impl Level {
+    fn confirmations(self) -> usize {
+        match self {
+            Self::Committed => 0,
+            Self::Verified => (THRESHOLD + 1).min(usize::from(NODES)),
+            Self::Full => usize::from(NODES),
+        }
+    }
+}
+
 /// What stands at a path.
 struct Known {
     secret: [u8; 16],
@@ -37,8 +56,8 @@ fn copy(bytes: &[u8]) -> Bytes {
 }
 
 impl Agent {
-    /// Writes a new version. Returns whether it was acknowledged.
-    pub(crate) async fn put(&mut self, key: Key) -> bool {
+    /// Writes a new version at a level. Returns whether it was acknowledged.
+    pub(crate) async fn put(&mut self, key: Key, level: Level) -> bool {
         let Some(known) = self.resolve(key).await else {
             return false;
         };
@@ -62,11 +81,15 @@ impl Agent {
             version,
             record,
             value: sha256(value.as_bytes()),
+            confirmed_by: level.confirmations(),
         };
         self.site.recorder.note(What::Called { op, agent, call });
         let nodes = self.site.nodes();
         let nodes = self.dice.shuffled(nodes);
-        let settled = self.sender().submit(&command, &nodes, SUBMIT_WITHIN).await;
+        let settled = self
+            .sender()
+            .submit(&command, level as u32, &nodes, SUBMIT_WITHIN)
+            .await;
         let answer = match settled {
             Submission::Done {
                 index,
@@ -89,6 +112,7 @@ impl Agent {
                 self.session = None;
                 Answer::Unknown
             }
+            Submission::Wrong(what) => Answer::Wrong(what),
         };
         let done = matches!(answer, Answer::Done { .. });
         self.site.recorder.note(What::Answered { op, answer });

@@ -21,6 +21,8 @@ pub(crate) enum Submission {
     Refused(Code),
     /// It may still be applied.
     Unknown,
+    /// Something that an honest node never answers.
+    Wrong(String),
 }
 
 /// Whether the node may have proposed the command although it says that it failed; as in the client.
@@ -45,11 +47,17 @@ fn about_the_node(code: Code) -> bool {
 }
 
 impl Sender {
-    /// Offers a command for `within`, to `nodes` in turn.
-    pub(crate) async fn submit(&self, command: &v1::Command, nodes: &[u16], within: Duration) -> Submission {
+    /// Offers a command for `within`, to `nodes` in turn; a write at a level.
+    pub(crate) async fn submit(
+        &self,
+        command: &v1::Command,
+        level: u32,
+        nodes: &[u16],
+        within: Duration,
+    ) -> Submission {
         let submit = v1::Submit {
             command: Some(command.clone()),
-            level: 0,
+            level,
         };
         let request = v1::Request {
             kind: Some(request::Kind::Submit(submit)),
@@ -63,7 +71,7 @@ impl Sender {
                 Ok((response::Result::Submitted(done), _)) => {
                     let outcome = done.outcome.unwrap_or_default();
                     let Ok(chain) = Hash::try_from(done.chain.as_ref()) else {
-                        return Submission::Unknown;
+                        return Submission::Wrong(format!("node {node} acknowledged without a chain value"));
                     };
                     return Submission::Done {
                         index: done.index,

@@ -4,13 +4,14 @@
 mod audits;
 mod blame;
 mod chains;
+mod levels;
 mod permits;
 mod recovery;
 mod registers;
 mod revocations;
 mod writes;
 
-use crate::history::{ChangeKind, Event, Moment, What};
+use crate::history::{ChangeKind, Entry, Event, Moment, What};
 use crate::limits::VIOLATIONS_MAX;
 use std::collections::{BTreeMap, BTreeSet};
 use symbolon_crypto::Hash;
@@ -33,7 +34,7 @@ impl std::fmt::Display for Violation {
 type Check = fn(&[Event]) -> Vec<String>;
 
 /// What must hold of every history, also of one that is cut short.
-const ALWAYS: [(&str, Check); 5] = [
+const ALWAYS: [(&str, Check); 6] = [
     ("equal chains and state roots at equal index", chains::check),
     (
         "fewer than t releases to requests that arrive after a revocation was committed",
@@ -41,6 +42,10 @@ const ALWAYS: [(&str, Check); 5] = [
     ),
     ("fewer than t fragments without t permits", permits::check),
     ("reads and writes of one secret are linearizable", registers::check),
+    (
+        "a write is acknowledged at its level only when so many nodes have confirmed",
+        levels::check,
+    ),
     ("no honest node and no honest author is blamed", blame::check),
 ];
 
@@ -91,7 +96,7 @@ impl Rights {
         for (place, what) in places(events) {
             let What::Applied {
                 index,
-                change: Some(change),
+                entry: Entry::Change(change),
                 ..
             } = what
             else {
@@ -167,7 +172,7 @@ pub(crate) mod broken {
             node,
             index,
             chain: [chain; 32],
-            change: None,
+            entry: Entry::Other,
         }
     }
 
@@ -177,7 +182,7 @@ pub(crate) mod broken {
             node,
             index,
             chain: nonce,
-            change: Some(Change { nonce, kind }),
+            entry: Entry::Change(Change { nonce, kind }),
         }
     }
 
@@ -210,14 +215,14 @@ pub(crate) mod broken {
     fn rights_follow_the_log_and_not_its_repetitions() {
         let mut whats = revoked_at_9();
         // The grant is logged again after the revocation, under its old nonce.
-        let What::Applied { change, .. } = whats[1].clone() else {
+        let What::Applied { entry, .. } = whats[1].clone() else {
             panic!("a change");
         };
         whats.push(What::Applied {
             node: 1,
             index: 12,
             chain: [0; 32],
-            change,
+            entry,
         });
         let rights = Rights::of(&history(whats));
         assert!(!rights.allowed(1, 0, 1) && rights.allowed(1, 0, 2) && rights.allowed(1, 0, 8));

@@ -50,6 +50,7 @@ pub(super) fn check(events: &[Event]) -> Vec<String> {
                         version,
                         record,
                         value,
+                        ..
                     } => {
                         let written = Written {
                             version: *version,
@@ -136,6 +137,7 @@ mod tests {
             version,
             record: [mark; 32],
             value: [mark; 32],
+            confirmed_by: 0,
         };
         What::Called { op, agent: 1, call }
     }

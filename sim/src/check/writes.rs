@@ -89,6 +89,7 @@ mod tests {
             version: 1,
             record: [1; 32],
             value: [2; 32],
+            confirmed_by: 0,
         };
         let answer = Answer::Done {
             index: 5,

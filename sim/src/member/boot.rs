@@ -215,7 +215,12 @@ pub(crate) async fn boot(hardware: &Hardware, site: &Arc<Site>) -> Result<Arc<Me
         node,
         boot: signer.boot_counter,
     });
-    start(&member, queue, happened).await?;
+    if let Err(reason) = start(&member, queue, happened).await {
+        site.net.leave(node);
+        member.tasks.stop();
+        member.consensus.shutdown().await;
+        return Err(reason);
+    }
     Ok(member)
 }
 

@@ -6,6 +6,7 @@ use super::{Member, submit};
 use crate::history::What;
 use crate::limits::MARK_EVERY;
 use crate::net::Place;
+use crate::provider::Remembering;
 use crate::site::{Boots, Site};
 use crate::sync::lock;
 use bytes::Bytes;
@@ -14,7 +15,6 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use symbolon_consensus::{SnapshotGuard, SnapshotMeta, SnapshotRefused};
-use symbolon_crypto::provider::AwsLc;
 use symbolon_custody::heads::{self, Finding};
 use symbolon_custody::snapshots::{self, Claim, Collected};
 use symbolon_state::check_boot;
@@ -296,7 +296,7 @@ fn sign_mark(member: &Arc<Member>, meta: &SnapshotMeta) {
 pub(super) struct Guard {
     pub(super) roster: Arc<Roster>,
     pub(super) node: u16,
-    pub(super) provider: Arc<AwsLc>,
+    pub(super) provider: Arc<Remembering>,
     pub(super) boots: Arc<Boots>,
     pub(super) collected: Arc<Mutex<Collected>>,
 }

@@ -12,12 +12,18 @@ use symbolon_crypto::Hash;
 use symbolon_node::machine::ViewAdapter;
 use symbolon_state::entry::Kind;
 use symbolon_state::query;
+use symbolon_state::records::VersionState;
 use symbolon_wire::Code;
 use symbolon_wire::command::ParsedCommand;
 use symbolon_wire::v1::{self, peer_request, peer_response};
+use tokio::time::Instant;
 
 /// How long a proposal may take, the way to the leader included.
 const PROPOSE_TIMEOUT: Duration = Duration::from_secs(6);
+/// How long a write waits for confirmations at levels `verified` and `full`.
+const LEVEL_TIMEOUT: Duration = Duration::from_secs(10);
+/// A pause between two looks at what is confirmed.
+const LOOK_AGAIN: Duration = Duration::from_millis(5);
 /// Attempts to find the leader before giving up.
 const LEADER_ATTEMPTS: u32 = 15;
 const LEADER_PAUSE: Duration = Duration::from_millis(100);
@@ -70,13 +76,20 @@ pub(super) async fn propose_here(member: &Arc<Member>, kind: u16, bytes: Bytes) 
     match member.consensus.propose(Payload { kind, bytes }).await {
         Ok(done) => {
             let outcome = v1::Outcome::decode(done.reply).map_err(|_| unknown())?;
-            Ok(v1::Submitted {
+            let mut submitted = v1::Submitted {
                 index: done.index,
                 term: done.term,
                 chain: Bytes::copy_from_slice(&done.chain),
-                outcome: Some(outcome),
-                repeated: false,
-            })
+                repeated: outcome.repeated,
+                outcome: Some(outcome.clone()),
+            };
+            // A repetition is answered with what it was the first time: what waits for confirmations waits for those.
+            if outcome.repeated {
+                submitted.index = outcome.index;
+                let chain = member.consensus.chain_at(outcome.index).ok().flatten();
+                submitted.chain = chain.map(|chain| Bytes::copy_from_slice(&chain)).unwrap_or_default();
+            }
+            Ok(submitted)
         }
         Err(ProposeError::NotLeader { .. }) => Err(error(Code::NoQuorum, "this node does not lead")),
         Err(ProposeError::Overloaded) => Err(error(Code::Overloaded, "too many commands are under way")),
@@ -111,7 +124,45 @@ pub(super) async fn submit(
             state_index: submitted.index,
         });
     }
+    let needed = match submit.level {
+        0 => 0,
+        1 => usize::from(member.site.roster.threshold) + 1,
+        _ => member.site.roster.nodes.len(),
+    };
+    if needed > 0 {
+        confirmed(member, submitted.index, needed).await?;
+    }
     Ok(submitted)
+}
+
+/// Waits until `needed` holders have confirmed the dealing at `index`. Looked at again and again: see `Member::turn`.
+async fn confirmed(member: &Member, index: u64, needed: usize) -> Result<(), v1::Error> {
+    let until = Instant::now() + LEVEL_TIMEOUT;
+    loop {
+        let applied = member.consensus.progress().applied();
+        if applied >= index && confirmations(member, index)? >= needed {
+            return Ok(());
+        }
+        if Instant::now() >= until {
+            return Err(error(
+                Code::Timeout,
+                format!("committed at index {index}, not confirmed"),
+            ));
+        }
+        tokio::time::sleep(LOOK_AGAIN).await;
+    }
+}
+
+fn confirmations(member: &Member, index: u64) -> Result<usize, v1::Error> {
+    let reader = member.store.reader();
+    let view = ViewAdapter::new(&reader);
+    let state = VersionState {
+        log_index: index,
+        ..VersionState::default()
+    };
+    let bitmap = query::confirmed(&view, &state, member.site.roster.n());
+    let bitmap = bitmap.map_err(|fault| super::release::broken(&fault))?;
+    Ok(bitmap.count_ones() as usize)
 }
 
 /// Refuses who is not registered before the log is bothered. Apply checks again, at its index.

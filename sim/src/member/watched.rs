@@ -1,7 +1,7 @@
 //! The node's own state machine, with an observer: what was applied, and what it changed about who may read.
 
 use crate::grants::Grants;
-use crate::history::{Change, ChangeKind, What};
+use crate::history::{Change, ChangeKind, Entry, What};
 use crate::site::Site;
 use bytes::Bytes;
 use prost::Message;
@@ -25,29 +25,44 @@ impl Watched {
         Self { machine, node, site }
     }
 
-    fn change(&self, kind: u16, payload: &[u8], reply: &Bytes) -> Option<Change> {
-        if Kind::from_number(kind) != Some(Kind::Command) {
-            return None;
+    fn entry(&self, kind: u16, payload: &[u8], reply: &Bytes) -> Option<Entry> {
+        let payload = Bytes::copy_from_slice(payload);
+        match Kind::from_number(kind)? {
+            Kind::Command => {
+                let outcome = v1::Outcome::decode(reply.clone()).ok()?;
+                self.command(payload, &outcome)
+            }
+            Kind::FragmentOk => {
+                let confirmed = v1::FragmentOk::decode(payload).ok()?;
+                Some(Entry::Confirmed {
+                    node: u16::try_from(confirmed.node).ok()?,
+                    indices: confirmed.indices,
+                })
+            }
+            _ => None,
         }
-        let outcome = v1::Outcome::decode(reply.clone()).ok()?;
+    }
+
+    fn command(&self, payload: Bytes, outcome: &v1::Outcome) -> Option<Entry> {
         if outcome.code != 0 {
             return None;
         }
-        let command = ParsedCommand::parse(Bytes::copy_from_slice(payload)).ok()?;
+        let command = ParsedCommand::parse(payload).ok()?;
         let agent = |id: &Bytes| {
             let id = PrincipalId::parse(id).ok()?;
             self.site.principals.get(&id).copied()
         };
         let kind = match &command.payload {
+            Payload::Put(_) => return Some(Entry::Dealt(outcome.record_hash.as_ref().try_into().ok()?)),
             Payload::Policies(set) => ChangeKind::Policies(Grants::parse(&set.sources.first()?.text)?),
             Payload::Register(register) => ChangeKind::Registered(agent(&register.id)?),
             Payload::Remove(remove) => ChangeKind::Removed(agent(&remove.id)?),
             _ => return None,
         };
-        Some(Change {
+        Some(Entry::Change(Change {
             nonce: command.nonce,
             kind,
-        })
+        }))
     }
 }
 
@@ -59,7 +74,7 @@ impl StateMachine for Watched {
             node: self.node,
             index,
             chain,
-            change: self.change(kind, payload, &outcome.reply),
+            entry: self.entry(kind, payload, &outcome.reply).unwrap_or(Entry::Other),
         });
         Ok(outcome)
     }
