@@ -7,7 +7,7 @@ use bytes::Bytes;
 use prost::Message;
 use std::sync::Arc;
 use std::time::Duration;
-use symbolon_consensus::{Payload, ProposeError};
+use symbolon_consensus::{Payload, ProposeError, Proposed};
 use symbolon_crypto::Hash;
 use symbolon_state::entry::Kind;
 use symbolon_state::query;
@@ -83,21 +83,10 @@ pub(crate) async fn propose_here(member: &Arc<Member>, kind: u16, bytes: Bytes) 
     }
     match member.consensus.propose(Payload { kind, bytes }).await {
         Ok(done) => {
-            let outcome = v1::Outcome::decode(done.reply).map_err(|_| unknown())?;
-            let mut submitted = v1::Submitted {
-                index: done.index,
-                term: done.term,
-                chain: Bytes::copy_from_slice(&done.chain),
-                repeated: outcome.repeated,
-                outcome: Some(outcome.clone()),
-            };
-            // A repetition is answered with what it was the first time: what waits for confirmations waits for those.
-            if outcome.repeated {
-                submitted.index = outcome.index;
-                let chain = member.consensus.chain_at(outcome.index).ok().flatten();
-                submitted.chain = chain.map(|chain| Bytes::copy_from_slice(&chain)).unwrap_or_default();
-            }
-            Ok(submitted)
+            let outcome = v1::Outcome::decode(done.reply.clone()).map_err(|_| unknown())?;
+            Ok(submitted(&done, outcome, |index| {
+                member.consensus.chain_at(index).ok().flatten()
+            }))
         }
         Err(ProposeError::NotLeader { .. }) => Err(error(Code::NoQuorum, "this node does not lead", "")),
         Err(ProposeError::Overloaded) => Err(error(
@@ -112,6 +101,20 @@ pub(crate) async fn propose_here(member: &Arc<Member>, kind: u16, bytes: Bytes) 
             "free space on the node's disk",
         )),
         Err(ProposeError::Unknown | ProposeError::Fatal { .. }) => Err(unknown()),
+    }
+}
+
+/// What a client is told of a command. A repetition is shown where it was applied first, unless this node does not know
+/// the chain there: it has taken over a later snapshot. Then its own place is shown, which is as true.
+fn submitted(done: &Proposed, outcome: v1::Outcome, chain_at: impl FnOnce(u64) -> Option<Hash>) -> v1::Submitted {
+    let first = outcome.repeated.then(|| chain_at(outcome.index)).flatten();
+    let (index, chain) = first.map_or((done.index, done.chain), |chain| (outcome.index, chain));
+    v1::Submitted {
+        index,
+        term: done.term,
+        chain: Bytes::copy_from_slice(&chain),
+        repeated: outcome.repeated,
+        outcome: Some(outcome),
     }
 }
 
@@ -168,7 +171,8 @@ pub(crate) async fn submit(
         }
     };
     if needed > 0 {
-        confirmed(member, submitted.index, needed.min(member.roster.nodes.len())).await?;
+        // The dealing stands where the command was applied first.
+        confirmed(member, outcome.index, needed.min(member.roster.nodes.len())).await?;
     }
     Ok(submitted)
 }
@@ -226,4 +230,47 @@ fn confirmations(member: &Member, index: u64) -> Result<usize, v1::Error> {
     };
     let bitmap = query::confirmed(&view, &state, member.roster.n()).map_err(crate::release::broken)?;
     Ok(bitmap.count_ones() as usize)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn done() -> Proposed {
+        Proposed {
+            index: 90,
+            term: 3,
+            chain: [9; 32],
+            reply: Bytes::new(),
+        }
+    }
+
+    fn outcome(repeated: bool) -> v1::Outcome {
+        v1::Outcome {
+            index: 40,
+            repeated,
+            ..v1::Outcome::default()
+        }
+    }
+
+    #[test]
+    fn a_repetition_is_shown_where_it_was_applied_first() {
+        let shown = submitted(&done(), outcome(true), |index| (index == 40).then_some([4; 32]));
+        assert!(shown.repeated);
+        assert_eq!((shown.index, shown.chain.as_ref()), (40, [4; 32].as_slice()));
+    }
+
+    #[test]
+    fn a_repetition_from_before_a_snapshot_is_shown_with_a_chain_value_all_the_same() {
+        let shown = submitted(&done(), outcome(true), |_| None);
+        assert!(shown.repeated);
+        assert_eq!((shown.index, shown.chain.as_ref()), (90, [9; 32].as_slice()));
+    }
+
+    #[test]
+    fn a_new_command_is_shown_where_it_is() {
+        let shown = submitted(&done(), outcome(false), |_| Some([4; 32]));
+        assert!(!shown.repeated);
+        assert_eq!((shown.index, shown.chain.as_ref()), (90, [9; 32].as_slice()));
+    }
 }
