@@ -8,13 +8,13 @@ use crate::agent::{Agent, Level, Operated, Operator};
 use crate::check::{self, Violation};
 use crate::cluster::{Cluster, PrepareDisk};
 use crate::dice::Dice;
-use crate::error::RunError;
+use crate::error::{BootError, RunError};
 use crate::faults;
 use crate::grants::{FOLDERS, Key};
 use crate::history::{Answer, Call, Event, What, trace};
 use crate::limits::{HEALTH_WITHIN, LEADER_WITHIN, SYNC};
-use crate::member::Member;
-use crate::site::Breaks;
+use crate::member::{Hardware, Member, note_audit, open};
+use crate::site::{Breaks, Site};
 use crate::world::{World, simulate};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -215,11 +215,7 @@ async fn play(world: World, settings: &Settings) -> Report {
             .into_iter()
             .map(|trouble| broken(trouble.to_string())),
     );
-    for member in cluster.members() {
-        if let Err(fault) = member.verify_audit() {
-            violations.push(broken(format!("the audit log of node {}: {fault}", member.node)));
-        }
-    }
+    violations.extend(keep(&cluster).into_iter().map(broken));
     let events = site.recorder.events();
     violations.extend(check::all(&events));
     Report {
@@ -369,6 +365,24 @@ async fn lose_power(cluster: &Arc<Cluster>) {
             });
         }
     }
+}
+
+/// Cuts the power for good, and notes what the audit logs hold then. Returns what is wrong with them.
+fn keep(cluster: &Cluster) -> Vec<String> {
+    let mut wrong = Vec::new();
+    for (node, machine) in &cluster.machines {
+        cluster.cut_power(*node);
+        if let Err(fault) = look(machine, &cluster.site) {
+            wrong.push(format!("the audit log of node {node}: {fault}"));
+        }
+    }
+    wrong
+}
+
+fn look(machine: &Hardware, site: &Site) -> Result<(), BootError> {
+    let log = open(machine, site)?.audit()?;
+    log.verify()?;
+    note_audit(machine.node, &log, site)
 }
 
 impl Member {

@@ -39,7 +39,7 @@ fn nodes_that_answer_from_stale_states_are_caught() {
         ..Breaks::default()
     });
     assert!(
-        caught.contains("reads and writes of one secret are linearizable"),
+        caught.contains("fewer than t releases to requests that arrive after a revocation was committed"),
         "{caught:?}"
     );
 }

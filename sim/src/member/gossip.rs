@@ -93,8 +93,8 @@ fn broadcast(member: &Arc<Member>, gossip: &v1::Gossip) {
     }
 }
 
-/// Takes what another node sent.
-pub(super) fn take(member: &Arc<Member>, gossip: v1::Gossip) {
+/// Takes what node `from` sent: statements of any node, but only its own clock reading.
+pub(super) fn take(member: &Arc<Member>, from: u16, gossip: v1::Gossip) {
     if let Some(statement) = gossip.boot {
         keep_boot(&member.site, &member.boots_seen, &statement);
     }
@@ -110,7 +110,7 @@ pub(super) fn take(member: &Arc<Member>, gossip: v1::Gossip) {
             lock(&member.snapshots).take(signed, roster, &key, provider);
         }
     }
-    if let Some(tick) = gossip.tick {
+    if let Some(tick) = gossip.tick.filter(|tick| tick.node == u32::from(from)) {
         take_tick(member, tick);
     }
 }

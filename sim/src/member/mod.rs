@@ -9,7 +9,7 @@ mod serve;
 mod submit;
 mod watched;
 
-pub(crate) use boot::boot;
+pub(crate) use boot::{boot, note_audit, open};
 
 use crate::clock::Clock;
 use crate::dice::Dice;
@@ -27,7 +27,7 @@ use symbolon_custody::gate::Scene;
 use symbolon_custody::heads::Heads;
 use symbolon_custody::snapshots::Collected;
 use symbolon_node::machine::{Shown, ViewAdapter};
-use symbolon_store::{AuditFault, AuditLog, Local, MemoryDisk, Store};
+use symbolon_store::{AuditLog, Local, MemoryDisk, Store};
 use symbolon_wire::Code;
 use symbolon_wire::statements::Signer;
 use symbolon_wire::v1;
@@ -115,11 +115,6 @@ impl Member {
         applied
             .map(|boot| boot.signing_key.clone())
             .or_else(|| self.boots_seen.signing_key(node, counter))
-    }
-
-    /// Computes the audit tree from its leaves and compares it with what is stored.
-    pub(crate) fn verify_audit(&self) -> Result<(), AuditFault> {
-        self.audit.verify().map(|_| ())
     }
 
     /// Runs `decide` on the newest state.

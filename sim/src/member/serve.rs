@@ -45,7 +45,7 @@ async fn peer(member: &Arc<Member>, node: u16, bytes: Bytes) -> Option<Bytes> {
             }
         }
         peer_request::Kind::Gossip(gossip) => {
-            gossip::take(member, gossip);
+            gossip::take(member, node, gossip);
             peer_response::Result::Gossip(v1::GossipAck {})
         }
     };

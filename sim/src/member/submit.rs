@@ -75,21 +75,18 @@ pub(super) async fn propose_here(member: &Arc<Member>, kind: u16, bytes: Bytes) 
     }
     match member.consensus.propose(Payload { kind, bytes }).await {
         Ok(done) => {
-            let outcome = v1::Outcome::decode(done.reply).map_err(|_| unknown())?;
-            let mut submitted = v1::Submitted {
-                index: done.index,
+            let outcome = v1::Outcome::decode(done.reply.clone()).map_err(|_| unknown())?;
+            let chain_at = |index| member.consensus.chain_at(index).ok().flatten();
+            // A repetition is shown where it was applied first, if this node knows the chain there.
+            let first = outcome.repeated.then(|| chain_at(outcome.index)).flatten();
+            let (index, chain) = first.map_or((done.index, done.chain), |chain| (outcome.index, chain));
+            Ok(v1::Submitted {
+                index,
                 term: done.term,
-                chain: Bytes::copy_from_slice(&done.chain),
+                chain: Bytes::copy_from_slice(&chain),
                 repeated: outcome.repeated,
-                outcome: Some(outcome.clone()),
-            };
-            // A repetition is answered with what it was the first time: what waits for confirmations waits for those.
-            if outcome.repeated {
-                submitted.index = outcome.index;
-                let chain = member.consensus.chain_at(outcome.index).ok().flatten();
-                submitted.chain = chain.map(|chain| Bytes::copy_from_slice(&chain)).unwrap_or_default();
-            }
-            Ok(submitted)
+                outcome: Some(outcome),
+            })
         }
         Err(ProposeError::NotLeader { .. }) => Err(error(Code::NoQuorum, "this node does not lead")),
         Err(ProposeError::Overloaded) => Err(error(Code::Overloaded, "too many commands are under way")),
@@ -130,7 +127,7 @@ pub(super) async fn submit(
         _ => member.site.roster.nodes.len(),
     };
     if needed > 0 {
-        confirmed(member, submitted.index, needed).await?;
+        confirmed(member, outcome.index, needed).await?;
     }
     Ok(submitted)
 }
