@@ -65,6 +65,13 @@ pub enum What {
         /// The state root.
         root: Hash,
     },
+    /// A node took over a snapshot.
+    TookOver {
+        /// Which.
+        node: u16,
+        /// The index of the last entry in it.
+        index: u64,
+    },
     /// A fragment left a node.
     Released(Release),
     /// A node found fault with another one, or with a dealing. All of them are honest here.

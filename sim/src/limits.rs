@@ -37,8 +37,6 @@ pub(crate) const SPARE_AFTER: Duration = Duration::from_millis(60);
 pub(crate) const FRESH_WITHIN: Duration = Duration::from_secs(2);
 /// A command is offered again, with the same bytes, for this long; then its outcome stays unknown.
 pub(crate) const SUBMIT_WITHIN: Duration = Duration::from_secs(12);
-/// The same for the operator, who must know what the policies are: short of the command's life.
-pub(crate) const OPERATE_WITHIN: Duration = Duration::from_secs(45);
 /// A pause between two offers of one command.
 pub(crate) const OFFER_PAUSE: Duration = Duration::from_millis(150);
 /// A command is valid for this long, ms.
@@ -47,9 +45,9 @@ pub(crate) const COMMAND_LIFE_MS: u64 = 60_000;
 /// Decisions that share one audit sync at most; as in the node.
 pub(crate) const GROUP_MAX: usize = 256;
 /// A snapshot mark is set every so many entries: often, so that nodes that were away need snapshots.
-pub(crate) const MARK_EVERY: u64 = 48;
+pub(crate) const MARK_EVERY: u64 = 20;
 /// Entries kept in the log although a snapshot holds them: few, for the same reason.
-pub(crate) const LOG_KEPT: u64 = 16;
+pub(crate) const LOG_KEPT: u64 = 4;
 
 /// Violations of one seed that are reported; the first ones tell the story.
 pub(crate) const VIOLATIONS_MAX: usize = 20;

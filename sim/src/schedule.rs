@@ -87,7 +87,10 @@ pub fn scenarios() -> Vec<Scenario> {
     for follower in [0, 1] {
         for hold in [Hold::DeafToLeader, Hold::LateFromLeader, Hold::Isolated] {
             for then in [Then::Nothing, Then::LeaderIsolated, Then::LeaderOff, Then::Swapped] {
-                for (point, from_ms) in [0, 26, 29, 31, 33, 36, 40, 48].into_iter().enumerate() {
+                for (point, from_ms) in [0, 20, 25, 28, 30, 31, 32, 33, 34, 36, 38, 41, 45, 55]
+                    .into_iter()
+                    .enumerate()
+                {
                     let revoked = if point % 3 == 1 {
                         Revoked::Reader
                     } else {

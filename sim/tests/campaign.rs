@@ -38,6 +38,7 @@ fn no_seed_breaks_an_invariant() {
         total.reads > 5_000 && total.writes > 3_000 && total.changes > 1_000,
         "{total:?}"
     );
+    assert!(total.snapshots > 30, "{total:?}");
     assert!(
         total.refusals > 1_000 && total.power_cuts > 500 && total.marks > 500,
         "{total:?}"

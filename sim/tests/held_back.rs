@@ -25,14 +25,13 @@ fn all(breaks: Breaks) -> Vec<(Scenario, Played)> {
     })
 }
 
-/// Interleavings that yield t releases after the revocation.
-fn broken(breaks: Breaks) -> usize {
-    let played = all(breaks);
-    let fails = |played: &Played| {
+/// Whether some interleaving yields t releases after the revocation.
+fn broken(breaks: Breaks) -> bool {
+    scenarios().into_iter().any(|scenario| {
+        let played = play(SEED, scenario, breaks).unwrap();
         let mut invariants = played.violations.iter().map(|violation| violation.invariant);
         invariants.any(|invariant| invariant.starts_with("fewer than t releases"))
-    };
-    played.iter().filter(|(_, played)| fails(played)).count()
+    })
 }
 
 #[test]
@@ -59,7 +58,7 @@ fn nodes_that_do_not_catch_up_yield_t_releases_after_a_revocation() {
         stale_reads: true,
         ..Breaks::default()
     });
-    assert!(found > 0, "no interleaving shows what catching up is good for");
+    assert!(found, "no interleaving shows what catching up is good for");
 }
 
 #[test]
@@ -68,5 +67,5 @@ fn nodes_that_take_a_policy_change_for_harmless_yield_t_releases_after_a_revocat
         everything_harmless: true,
         ..Breaks::default()
     });
-    assert!(found > 0, "no interleaving shows what the allow-list is good for");
+    assert!(found, "no interleaving shows what the allow-list is good for");
 }

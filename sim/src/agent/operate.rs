@@ -4,7 +4,7 @@ use super::{Identity, OpCounter, Sender, Submission, command};
 use crate::dice::Dice;
 use crate::grants::{Grants, agent_name};
 use crate::history::{Answer, Call, ChangeKind, What};
-use crate::limits::OPERATE_WITHIN;
+use crate::limits::SUBMIT_WITHIN;
 use crate::site::Site;
 use bytes::Bytes;
 use std::sync::Arc;
@@ -27,7 +27,7 @@ pub(crate) enum Operated {
     Done,
     /// It had no effect.
     Refused(Code),
-    /// It may still happen; what the policies are is not known any more.
+    /// It may still happen.
     Unknown,
 }
 
@@ -41,6 +41,8 @@ pub(crate) struct Operator {
     /// Version of the policies in force.
     version: u64,
     pub(crate) grants: Grants,
+    /// What would be in force if a change of unknown outcome has happened.
+    unsettled: Option<Grants>,
     /// Whom they ask first; nobody in particular if `None`.
     pub(crate) first: Option<u16>,
 }
@@ -57,6 +59,7 @@ impl Operator {
             ops,
             version: 0,
             grants: Grants::default(),
+            unsettled: None,
             first: None,
         }
     }
@@ -66,7 +69,8 @@ impl Operator {
         self.site.seed
     }
 
-    /// Replaces the policies.
+    /// Replaces the policies. Each set follows a version, so that a change tells what came of an unknown one before it: if
+    /// it conflicts, that one has happened; if it is taken, that one never will.
     pub(crate) async fn grant(&mut self, grants: Grants) -> Operated {
         let sources = vec![v1::PolicySource {
             name: "simulation.cedar".to_owned(),
@@ -78,9 +82,20 @@ impl Operator {
         };
         let change = ChangeKind::Policies(grants.clone());
         let operated = self.change(change, Payload::Policies(set)).await;
-        if operated == Operated::Done {
-            self.version += 1;
-            self.grants = grants;
+        match operated {
+            Operated::Done => {
+                self.version += 1;
+                self.grants = grants;
+                self.unsettled = None;
+            }
+            Operated::Unknown => self.unsettled = Some(grants),
+            Operated::Refused(Code::Conflict) => {
+                if let Some(happened) = self.unsettled.take() {
+                    self.version += 1;
+                    self.grants = happened;
+                }
+            }
+            Operated::Refused(_) => {}
         }
         operated
     }
@@ -138,7 +153,7 @@ impl Operator {
         let nodes = self.site.nodes();
         let mut nodes = self.dice.shuffled(nodes);
         nodes.sort_by_key(|node| Some(*node) != self.first);
-        let (answer, operated) = match sender.submit(&command, 0, &nodes, OPERATE_WITHIN).await {
+        let (answer, operated) = match sender.submit(&command, 0, &nodes, SUBMIT_WITHIN).await {
             Submission::Done { index, chain, .. } => (Answer::Done { index, chain }, Operated::Done),
             Submission::Refused(code) => (Answer::Refused(code), Operated::Refused(code)),
             Submission::Unknown => (Answer::Unknown, Operated::Unknown),

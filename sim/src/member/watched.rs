@@ -18,11 +18,18 @@ pub(super) struct Watched {
     machine: NodeMachine,
     node: u16,
     site: Arc<Site>,
+    /// Whether the state of the disk has been read: what is restored later is a snapshot.
+    opened: bool,
 }
 
 impl Watched {
     pub(super) fn new(machine: NodeMachine, node: u16, site: Arc<Site>) -> Self {
-        Self { machine, node, site }
+        Self {
+            machine,
+            node,
+            site,
+            opened: false,
+        }
     }
 
     fn entry(&self, kind: u16, payload: &[u8], reply: &Bytes) -> Option<Entry> {
@@ -84,6 +91,10 @@ impl StateMachine for Watched {
     }
 
     fn restored(&mut self, records: &dyn View, index: u64) -> Result<(), Fatal> {
+        if std::mem::replace(&mut self.opened, true) {
+            let node = self.node;
+            self.site.recorder.note(What::TookOver { node, index });
+        }
         self.machine.restored(records, index)
     }
 
