@@ -33,6 +33,9 @@ const SELDOM_MS: u64 = 80;
 /// A node that is slow to hear takes this long, ms: past an election.
 const LATE_MS: u64 = 1_600;
 
+/// A follower that starts again is away for this long.
+const RESTART: Duration = Duration::from_millis(10);
+
 /// How the follower is held back.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Hold {
@@ -55,6 +58,8 @@ pub enum Then {
     LeaderOff,
     /// The held follower is let go, and the other one is held back instead.
     Swapped,
+    /// The leader is isolated, and the follower that has the change starts again: it has the change in its log only.
+    OtherRestarts,
 }
 
 /// What is revoked.
@@ -86,7 +91,13 @@ pub fn scenarios() -> Vec<Scenario> {
     let mut all = Vec::new();
     for follower in [0, 1] {
         for hold in [Hold::DeafToLeader, Hold::LateFromLeader, Hold::Isolated] {
-            for then in [Then::Nothing, Then::LeaderIsolated, Then::LeaderOff, Then::Swapped] {
+            for then in [
+                Then::Nothing,
+                Then::LeaderIsolated,
+                Then::LeaderOff,
+                Then::Swapped,
+                Then::OtherRestarts,
+            ] {
                 for (point, from_ms) in [0, 20, 25, 28, 30, 31, 32, 33, 34, 36, 38, 41, 45, 55]
                     .into_iter()
                     .enumerate()
@@ -257,9 +268,12 @@ async fn hold(cluster: Arc<Cluster>, scenario: Scenario, leader: u16, held: u16,
     }
     match scenario.then {
         Then::Nothing => {}
-        Then::LeaderIsolated => {
+        Then::LeaderIsolated | Then::OtherRestarts => {
             for rule in alone(site, leader) {
                 site.net.impose(rule);
+            }
+            if scenario.then == Then::OtherRestarts {
+                cluster.cut_power_for(other, RESTART);
             }
         }
         Then::LeaderOff => cluster.cut_power(leader),
