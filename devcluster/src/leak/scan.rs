@@ -322,6 +322,14 @@ mod tests {
             .env("LEAK", secret)
             .spawn()
             .unwrap();
+        // The kernel lets the parent of an exec go on before the new program's
+        // environment can be read; until then the file is empty.
+        let environment = format!("/proc/{}/environ", child.id());
+        let deadline = std::time::Instant::now() + std::time::Duration::from_secs(10);
+        while std::fs::read(&environment).unwrap().is_empty() {
+            assert!(std::time::Instant::now() < deadline, "{environment} stays empty");
+            std::thread::yield_now();
+        }
         let mut report = Report::default();
         scan_process(child.id(), &needles(), &mut report);
         child.kill().unwrap();
