@@ -20,6 +20,8 @@ pub const ARROWS: &[(&str, &[&str])] = &[
         "symbolon-custody",
         &["symbolon-state", "symbolon-policy", "symbolon-wire", "symbolon-crypto"],
     ),
+    // What openraft records in; nothing else of ours uses it.
+    ("base2histogram", &[]),
     ("symbolon-consensus", &["symbolon-crypto"]),
     ("symbolon-store", &["symbolon-consensus", "symbolon-crypto"]),
     (

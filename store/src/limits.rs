@@ -17,11 +17,17 @@ pub const GROUP_BYTES_MAX: usize = 8 * 1024 * 1024;
 /// the memtables to be flushed.
 pub const RESERVE_BYTES: u64 = 256 * 1024 * 1024;
 
-/// Memtables of all column families together.
-pub const MEMTABLE_BYTES: usize = 16 * 1024 * 1024;
+/// Memtables of all column families together. Small ones cost CPU: each flush leaves a file that is soon merged again.
+pub const MEMTABLE_BYTES: usize = 24 * 1024 * 1024;
 
 /// One memtable.
-pub const MEMTABLE_BYTES_EACH: usize = 4 * 1024 * 1024;
+pub const MEMTABLE_BYTES_EACH: usize = 12 * 1024 * 1024;
+
+/// What a memtable grows by. An idle node has one such block for each column family.
+pub const MEMTABLE_BLOCK_BYTES: usize = 256 * 1024;
+
+/// Flushed files of a column family that are merged at once.
+pub const MERGED_FILES: i32 = 8;
 
 /// Cached blocks of all column families together.
 pub const BLOCK_CACHE_BYTES: usize = 8 * 1024 * 1024;

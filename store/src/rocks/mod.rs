@@ -17,7 +17,10 @@ use rocksdb::{
 use symbolon_consensus::{Done, Durability, StoreFault};
 
 use crate::engine::{Engine, Kept, Op, Pair, Read, Space};
-use crate::limits::{BLOCK_CACHE_BYTES, MEMTABLE_BYTES, MEMTABLE_BYTES_EACH, OPEN_FILES_MAX, WAL_BYTES_MAX};
+use crate::limits::{
+    BLOCK_CACHE_BYTES, MEMTABLE_BLOCK_BYTES, MEMTABLE_BYTES, MEMTABLE_BYTES_EACH, MERGED_FILES, OPEN_FILES_MAX,
+    WAL_BYTES_MAX,
+};
 use fault::{io, missing};
 use frozen::Marks;
 use queue::SyncQueue;
@@ -89,6 +92,8 @@ fn family_options(cache: &Cache) -> Options {
     block.set_bloom_filter(10.0, false);
     let mut options = Options::default();
     options.set_write_buffer_size(MEMTABLE_BYTES_EACH);
+    options.set_arena_block_size(MEMTABLE_BLOCK_BYTES);
+    options.set_level_zero_file_num_compaction_trigger(MERGED_FILES);
     options.set_block_based_table_factory(&block);
     // Sealed values do not compress.
     options.set_compression_type(rocksdb::DBCompressionType::None);
