@@ -1,5 +1,5 @@
 # Two commands for a fresh machine: `make demo` and `make test`. Each installs what it lacks.
-.PHONY: demo test check bench build setup
+.PHONY: demo test check bench build sabotaged setup
 
 # Build tools, a PKCS#11 token in software, and gcore for the demo's core dumps.
 setup:
@@ -14,7 +14,12 @@ demo: setup
 build: setup
 	cargo build -p symbolon-cli -p symbolon-node --bins
 
-test: build
+# A node that can lie, for the tests that find it out; the same dependencies, so that little is compiled twice.
+sabotaged: build
+	cargo build -p symbolon-cli -p symbolon-node --bin symbolon-node --features symbolon-node/sabotage \
+		--target-dir target/sabotaged
+
+test: sabotaged
 	cargo test --workspace
 
 # Everything that needs no RocksDB: quick, while working.

@@ -212,20 +212,30 @@ impl Form {
     }
 }
 
+/// The lowest log index at which both show a chain value, and not the same one.
+fn contradict(one: &Reply, other: &Reply) -> Option<u64> {
+    let differs = |(index, chain): &(u64, Hash)| other.chain.iter().any(|(at, value)| at == index && value != chain);
+    let differing = one.chain.iter().filter(|shown| differs(shown));
+    differing.map(|(index, _)| *index).min()
+}
+
 /// Two replies that show different chain values at one log index.
 pub(crate) fn divergence(replies: &[Reply]) -> Option<(u64, &Reply, &Reply)> {
-    let shown = |reply: &'_ Reply| reply.chain;
-    for (place, later) in replies.iter().enumerate() {
-        for earlier in replies.iter().take(place) {
-            for (index, chain) in shown(later) {
-                if shown(earlier)
-                    .iter()
-                    .any(|(other, value)| *other == index && *value != chain)
-                {
-                    return Some((index, earlier, later));
-                }
-            }
-        }
-    }
-    None
+    replies.iter().enumerate().find_map(|(place, later)| {
+        let earlier = replies.iter().take(place);
+        earlier
+            .filter_map(|one| contradict(one, later).map(|index| (index, one, later)))
+            .next()
+    })
+}
+
+/// The node of a reply that at least `needed` others contradict.
+pub(crate) fn outvoted(replies: &[Reply], needed: usize) -> Option<&Reply> {
+    let against = |reply: &Reply| {
+        replies
+            .iter()
+            .filter(|other| contradict(reply, other).is_some())
+            .count()
+    };
+    replies.iter().find(|reply| against(reply) >= needed)
 }

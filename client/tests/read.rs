@@ -379,20 +379,42 @@ async fn a_node_that_ignores_the_state_asked_for_is_named() {
     assert_eq!(opened.culprits[0].evidence.len(), 1);
 }
 
-#[tokio::test]
-async fn two_histories_are_reported_to_all_nodes_and_to_the_caller() {
-    let (cluster, client) = written(3).await;
-    bring_near(&cluster, &client, 1).await;
-    cluster.behave(1, |node| node.other_history = true);
-    let error = until_refused(&client).await;
-    assert_eq!(error.code, Code::Diverged);
-    assert_eq!(error.culprits.len(), 2);
-    for node in &cluster.nodes {
+/// One report to each of these nodes, of two signed replies.
+fn told(cluster: &Cluster, nodes: &[u16]) {
+    for node in cluster.nodes.iter().filter(|node| nodes.contains(&node.index())) {
         let reports = node.reports.lock().unwrap();
         assert_eq!(reports.len(), 1, "node {}", node.index());
         assert_eq!(reports[0].replies.len(), 2);
         assert!(reports[0].replies.iter().all(|reply| reply.body.is_none()));
     }
+}
+
+#[tokio::test]
+async fn a_node_that_shows_another_history_is_outvoted_named_and_reported_to_all_nodes() {
+    let (cluster, client) = written(3).await;
+    bring_near(&cluster, &client, 1).await;
+    cluster.behave(1, |node| node.other_history = true);
+    let opened = until_caught(&client).await;
+    assert_eq!(opened.value.expose(), b"first");
+    assert_eq!(accused(&opened.culprits), [(Who::Node(1), Misdeed::OtherHistory)]);
+    told(&cluster, &[1, 2, 3]);
+}
+
+#[tokio::test]
+async fn of_two_histories_without_a_third_opinion_neither_is_believed() {
+    let (cluster, client) = written(3).await;
+    bring_near(&cluster, &client, 1).await;
+    cluster.behave(1, |node| node.other_history = true);
+    cluster.behave(3, |node| {
+        node.refuse = Some(v1::Error {
+            code: Code::Sealed as u32,
+            ..v1::Error::default()
+        });
+    });
+    let error = until_refused(&client).await;
+    assert_eq!(error.code, Code::Diverged);
+    assert_eq!(error.culprits.len(), 2);
+    told(&cluster, &[1, 2]);
 }
 
 #[tokio::test]

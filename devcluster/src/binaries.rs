@@ -9,7 +9,7 @@ pub const FOLDER_VARIABLE: &str = "SYMBOLON_BIN";
 /// A program was not found.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "no program {name} in {}; build it (`cargo build -p symbolon-node -p symbolon-cli`) or name its folder in {FOLDER_VARIABLE}",
+    "no program {name} in {}; build it (`make build`; one that lies: `make sabotaged`) or name its folder in {FOLDER_VARIABLE}",
     looked_in.iter().map(|folder| folder.display().to_string()).collect::<Vec<_>>().join(", ")
 )]
 pub struct NotFound {
@@ -40,6 +40,16 @@ impl Binaries {
             node: find("symbolon-node", &folders)?,
             cli: find("symbolon", &folders)?,
         })
+    }
+
+    /// The member daemon with lies compiled in, where `make sabotaged` puts it.
+    ///
+    /// # Errors
+    /// [`NotFound`].
+    pub fn find_sabotaged_node() -> Result<PathBuf, NotFound> {
+        let sabotaged = |folder: &PathBuf| Some(folder.parent()?.join("sabotaged").join(folder.file_name()?));
+        let folders: Vec<PathBuf> = folders().iter().filter_map(sabotaged).collect();
+        find("symbolon-node", &folders)
     }
 }
 
@@ -81,7 +91,7 @@ mod tests {
     fn a_missing_program_is_named_with_the_places_and_the_way_to_build_it() {
         let error = find("symbolon-node", &["/nowhere".into()]).unwrap_err().to_string();
         assert!(
-            error.contains("symbolon-node in /nowhere") && error.contains("cargo build"),
+            error.contains("symbolon-node in /nowhere") && error.contains("make build"),
             "{error}"
         );
     }

@@ -57,6 +57,9 @@ pub enum OpenError {
 /// Why something could not be done with a cluster.
 #[derive(Debug, thiserror::Error)]
 pub enum ClusterError {
+    /// A program is missing.
+    #[error(transparent)]
+    NotFound(#[from] NotFound),
     /// There is no such node.
     #[error("there is no node {node}")]
     NoSuchNode {
@@ -109,6 +112,9 @@ pub enum ClusterError {
     #[error("no node names a leader")]
     NoLeader,
 }
+
+/// Names the lie of a node that was built to tell one.
+const SABOTAGE_VARIABLE: &str = "SYMBOLON_SABOTAGE";
 
 /// A local cluster. Its processes are killed when it is dropped.
 #[derive(Debug)]
@@ -227,16 +233,35 @@ impl Cluster {
     /// # Errors
     /// [`ProcessError::Running`] and the like.
     pub fn start(&mut self, node: u16) -> Result<(), ClusterError> {
+        let program = self.binaries.node.clone();
+        self.start_program(node, &program, None)
+    }
+
+    /// Starts one node that tells a lie (see `node/src/sabotage.rs`), without waiting for it.
+    ///
+    /// # Errors
+    /// [`ClusterError::NotFound`] if no such program was built; those of [`Cluster::start`].
+    pub fn start_sabotaged(&mut self, node: u16, lie: &str) -> Result<(), ClusterError> {
+        let program = Binaries::find_sabotaged_node()?;
+        self.start_program(node, &program, Some((SABOTAGE_VARIABLE, lie.into())))
+    }
+
+    fn start_program(
+        &mut self,
+        node: u16,
+        program: &Path,
+        variable: Option<(&'static str, PathBuf)>,
+    ) -> Result<(), ClusterError> {
         self.node(node)?;
         if self.runs(node)? {
             return Err(ProcessError::Running { node }.into());
         }
-        let variables = match self.description.token {
-            TokenKind::SoftHsm => vec![(SOFTHSM_VARIABLE, self.paths.softhsm_conf(node))],
-            TokenKind::Software => Vec::new(),
-        };
+        let mut variables: Vec<(&str, PathBuf)> = variable.into_iter().collect();
+        if self.description.token == TokenKind::SoftHsm {
+            variables.push((SOFTHSM_VARIABLE, self.paths.softhsm_conf(node)));
+        }
         let (config, log, pid) = (self.paths.config(node), self.paths.log(node), self.paths.pid(node));
-        let process = Process::start(node, &self.binaries.node, &config, &log, &pid, &variables)?;
+        let process = Process::start(node, program, &config, &log, &pid, &variables)?;
         self.processes.insert(node, process);
         Ok(())
     }

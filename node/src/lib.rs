@@ -20,6 +20,8 @@ mod peers;
 mod probe;
 mod release;
 mod run;
+#[cfg(feature = "sabotage")]
+mod sabotage;
 mod server;
 mod submit;
 mod token;

@@ -437,8 +437,12 @@ fn release(
     let released = holder
         .release(grant, &at_rest)
         .map_err(|error| no_fragment(error.to_string()))?;
+    #[cfg(feature = "sabotage")]
+    let released = crate::sabotage::fragment(released)?;
     count(&member.counters.releases);
     let reply = reply(member, read, &record, &released.hash, receipt)?;
+    #[cfg(feature = "sabotage")]
+    let reply = crate::sabotage::reply(reply);
     let leaf = reply_leaf(member, read, &reply).ok_or_else(|| error(Code::Internal, "a reply has no leaf", ""))?;
     Ok((reply, released.fragment, leaf))
 }

@@ -91,6 +91,8 @@ struct Reading<'a> {
     culprits: Vec<Culprit>,
     /// Nodes that were caught: not asked again.
     excluded: Vec<u16>,
+    /// All nodes were told of two histories.
+    told: bool,
     /// That of the value, once it is open.
     #[cfg(feature = "evidence")]
     data_key: Option<symbolon_crypto::secret::Secret<32>>,
@@ -140,6 +142,7 @@ impl<'a> Reading<'a> {
             rounds: 0,
             culprits: Vec::new(),
             excluded: Vec::new(),
+            told: false,
             #[cfg(feature = "evidence")]
             data_key: None,
         })

@@ -6,7 +6,7 @@ use crate::client::Inner;
 use crate::error::{Error, Misdeed};
 use crate::limits::REPORT_WITHIN;
 use crate::node::{Failure, Node};
-use crate::reply::{Asked, Reply, divergence};
+use crate::reply::{Asked, Reply, divergence, outvoted};
 use crate::round::{Event, Round, Standing, standing};
 use crate::verdict::{Tried, conclude, refusal};
 use bytes::Bytes;
@@ -39,8 +39,12 @@ impl Reading<'_> {
                 Event::From(node, answer) => {
                     heard.body_due.retain(|due| *due != node);
                     self.take(&mut heard, node, answer);
-                    if let Some(error) = self.check_chains(&heard.replies).await {
-                        return Err(error);
+                    if !self.one_history(&mut heard).await {
+                        // Only others can say who is right.
+                        if self.ask(&mut round, &requests, &mut heard, true) || round.waits() {
+                            continue;
+                        }
+                        return Err(self.two_histories(&heard));
                     }
                 }
                 Event::Slow => {
@@ -228,27 +232,47 @@ impl Reading<'_> {
         Err(error)
     }
 
-    /// Compares chain values; a difference is told to all nodes before it is told to the caller.
-    async fn check_chains(&mut self, replies: &[Reply]) -> Option<Error> {
-        let (index, one, other) = divergence(replies)?;
-        let report = v1::HeadReport {
-            replies: vec![one.signed.clone(), other.signed.clone()],
-        };
+    /// Compares chain values. A difference is told to all nodes; who is contradicted by so many that one of them is
+    /// honest is named and no longer counts. `false` while it is open who is right.
+    async fn one_history(&mut self, heard: &mut Heard) -> bool {
+        if let (Some((_, one, other)), false) = (divergence(&heard.replies), self.told) {
+            self.told = true;
+            let report = v1::HeadReport {
+                replies: vec![one.signed.clone(), other.signed.clone()],
+            };
+            tell_all(self.client, report).await;
+        }
+        // Of n − t + 1 nodes one is honest, as at most n − t are not.
+        let needed = self.client.nodes.len() + 1 - self.client.threshold();
+        while let Some(liar) = outvoted(&heard.replies, needed) {
+            let (node, culprit) = (liar.node, liar.blame(Misdeed::OtherHistory));
+            heard.replies.retain(|reply| reply.node != node);
+            let caught = Error::at_fault(node, Misdeed::OtherHistory);
+            heard.failures.push((node, Failure::AtFault(caught)));
+            self.accuse([culprit]);
+            self.excluded.push(node);
+        }
+        divergence(&heard.replies).is_none()
+    }
+
+    /// Nobody is left to say which of two histories is right.
+    fn two_histories(&mut self, heard: &Heard) -> Error {
         let mut error = Error::new(
             Code::Diverged,
             format!("cannot {}: two nodes show different histories", self.what),
         )
-        .because(format!(
-            "at log index {index} node {} and node {} differ",
-            one.node, other.node
-        ))
         .next("symbolon status; do not restart any node before an operator has looked");
         error.culprits = std::mem::take(&mut self.culprits);
+        let Some((index, one, other)) = divergence(&heard.replies) else {
+            return error;
+        };
         error
             .culprits
             .extend([one, other].map(|reply| reply.blame(Misdeed::OtherHistory)));
-        tell_all(self.client, report).await;
-        Some(error)
+        error.because(format!(
+            "at log index {index} node {} and node {} differ",
+            one.node, other.node
+        ))
     }
 }
 

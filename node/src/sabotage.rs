@@ -1,0 +1,70 @@
+//! Lies of a malicious node, compiled only with the feature `sabotage` and chosen by `SYMBOLON_SABOTAGE`: what the
+//! client must find out, on real processes. No build that ships has the feature.
+
+use crate::member::error;
+use symbolon_custody::fragments::Released;
+use symbolon_wire::Code;
+use symbolon_wire::reply::ReleasedFragment;
+use symbolon_wire::v1;
+
+/// What a node lies about in its replies to reads.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Lie {
+    /// Another fragment, signed as its own.
+    WrongFragment,
+    /// Another fragment than the one whose hash is signed.
+    OtherFragmentThanSigned,
+    /// Another history, signed.
+    OtherHistory,
+    /// A ciphertext that is not the record's.
+    WrongBody,
+    /// A version that does not exist.
+    Absent,
+}
+
+fn lie() -> Option<Lie> {
+    match std::env::var("SYMBOLON_SABOTAGE").ok()?.as_str() {
+        "wrong-fragment" => Some(Lie::WrongFragment),
+        "other-fragment-than-signed" => Some(Lie::OtherFragmentThanSigned),
+        "other-history" => Some(Lie::OtherHistory),
+        "wrong-body" => Some(Lie::WrongBody),
+        "absent" => Some(Lie::Absent),
+        _ => None,
+    }
+}
+
+/// The fragment as it is sent. The last byte changes, so that the scalar stays canonical.
+pub(crate) fn fragment(released: Released) -> Result<Released, v1::Error> {
+    let lie = lie();
+    let mut bytes = Box::new(*released.fragment.expose());
+    match lie {
+        Some(Lie::Absent) => return Err(error(Code::NotFound, "there is no such version", "")),
+        Some(Lie::WrongFragment | Lie::OtherFragmentThanSigned) => bytes[31] ^= 1,
+        _ => return Ok(released),
+    }
+    let hash = match lie {
+        Some(Lie::WrongFragment) => symbolon_crypto::enc::sha256(bytes.as_ref()),
+        _ => released.hash,
+    };
+    Ok(Released {
+        fragment: ReleasedFragment::new(bytes),
+        hash,
+    })
+}
+
+/// The reply as it is signed.
+pub(crate) fn reply(mut reply: v1::ReadReply) -> v1::ReadReply {
+    let flip = |bytes: &bytes::Bytes| -> bytes::Bytes {
+        let mut changed = bytes.to_vec();
+        if let Some(last) = changed.last_mut() {
+            *last ^= 1;
+        }
+        changed.into()
+    };
+    match (lie(), reply.body.as_mut()) {
+        (Some(Lie::OtherHistory), _) => reply.anchor_chain = flip(&reply.anchor_chain),
+        (Some(Lie::WrongBody), Some(body)) => body.ciphertext = flip(&body.ciphertext),
+        _ => {}
+    }
+    reply
+}
