@@ -3,14 +3,14 @@
 
 mod common;
 
-use common::{Running, running};
+use common::{Running, config, now_s, running, stranger, stranger_at};
 use prost::Message;
 use quinn::crypto::rustls::QuicClientConfig;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
+
 use symbolon_client::PutOptions;
-use symbolon_crypto::provider::AwsLc;
+
 use symbolon_crypto::sign::SigningKey;
 use symbolon_wire::Code;
 use symbolon_wire::command::encode_body;
@@ -20,15 +20,6 @@ use symbolon_wire::limits::REQUEST_BYTES_MAX;
 use symbolon_wire::reply::decode_response;
 use symbolon_wire::tls;
 use symbolon_wire::v1::{self, command_body::Payload, request::Kind, response};
-
-fn now_s() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs()
-}
-
-fn stranger(not_before_s: u64, not_after_s: u64) -> tls::Identity {
-    let key = SigningKey::generate(&mut rand::rng());
-    tls::self_signed(key.to_pkcs8_der().unwrap().expose(), not_before_s, not_after_s).unwrap()
-}
 
 async fn dial(run: &Running, config: rustls::ClientConfig) -> Result<quinn::Connection, String> {
     let node = &run.operator.roster().nodes[0];
@@ -43,11 +34,6 @@ async fn dial(run: &Running, config: rustls::ClientConfig) -> Result<quinn::Conn
     // A refused client certificate shows only after the client's side of the handshake.
     connection.accept_uni().await.map_err(|e| e.to_string())?;
     Ok(connection)
-}
-
-fn config(run: &Running, identity: tls::Identity, alpn: &[u8]) -> rustls::ClientConfig {
-    let expected = run.operator.roster().nodes[0].identity.clone();
-    tls::client_config(identity, alpn, Some(expected), Arc::new(AwsLc)).unwrap()
 }
 
 async fn send(connection: &quinn::Connection, bytes: &[u8]) -> Result<v1::Error, String> {
@@ -70,9 +56,7 @@ fn encode(kind: Kind) -> Vec<u8> {
 async fn malformed_messages_get_stable_codes_and_the_node_serves_on() {
     let run = running().await;
     run.writer.put("prod/key", b"x", PutOptions::default()).await.unwrap();
-    let connection = dial(&run, config(&run, stranger(now_s() - 60, now_s() + 600), ALPN_CLIENT))
-        .await
-        .unwrap();
+    let connection = dial(&run, config(&run, stranger(), ALPN_CLIENT)).await.unwrap();
 
     let read = encode(Kind::Read(v1::ReadRequest {
         nonce: vec![1; 32].into(),
@@ -126,9 +110,7 @@ async fn malformed_messages_get_stable_codes_and_the_node_serves_on() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn commands_for_another_cluster_or_by_strangers_never_reach_the_log() {
     let run = running().await;
-    let connection = dial(&run, config(&run, stranger(now_s() - 60, now_s() + 600), ALPN_CLIENT))
-        .await
-        .unwrap();
+    let connection = dial(&run, config(&run, stranger(), ALPN_CLIENT)).await.unwrap();
     let applied = |statuses: Vec<(u16, Result<v1::StatusReply, symbolon_client::Error>)>| {
         statuses
             .into_iter()
@@ -234,7 +216,7 @@ async fn a_client_that_offers_any_other_group_is_refused() {
     for group in groups {
         let mut provider = aws_lc_rs::default_provider();
         provider.kx_groups = vec![group];
-        let identity = stranger(now_s() - 60, now_s() + 600);
+        let identity = stranger();
         let mut classical = rustls::ClientConfig::builder_with_provider(Arc::new(provider))
             .with_protocol_versions(&[&rustls::version::TLS13])
             .unwrap()
@@ -249,7 +231,7 @@ async fn a_client_that_offers_any_other_group_is_refused() {
             "{group:?}: {refused}"
         );
     }
-    let hybrid = config(&run, stranger(now_s() - 60, now_s() + 600), ALPN_CLIENT);
+    let hybrid = config(&run, stranger(), ALPN_CLIENT);
     dial(&run, hybrid).await.expect("the one group is taken");
 }
 
@@ -257,16 +239,18 @@ async fn a_client_that_offers_any_other_group_is_refused() {
 async fn expired_and_not_yet_valid_certificates_are_refused() {
     let run = running().await;
     for (from, to) in [(now_s() - 600, now_s() - 60), (now_s() + 600, now_s() + 6_000)] {
-        assert!(dial(&run, config(&run, stranger(from, to), ALPN_CLIENT)).await.is_err());
+        assert!(
+            dial(&run, config(&run, stranger_at(from, to), ALPN_CLIENT))
+                .await
+                .is_err()
+        );
     }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_stranger_who_speaks_the_peers_protocol_is_turned_away() {
     let run = running().await;
-    let connection = dial(&run, config(&run, stranger(now_s() - 60, now_s() + 600), ALPN_PEER))
-        .await
-        .unwrap();
+    let connection = dial(&run, config(&run, stranger(), ALPN_PEER)).await.unwrap();
     // The roster is public, and so is a node's boot statement; without its TLS key neither helps.
     let forged = v1::PeerRequest {
         kind: Some(v1::peer_request::Kind::Gossip(v1::Gossip {

@@ -13,6 +13,7 @@ mod fragments;
 mod genesis;
 mod gossip;
 mod http;
+mod intake;
 mod lockdown;
 pub mod machine;
 mod member;

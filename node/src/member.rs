@@ -2,6 +2,7 @@
 
 use crate::audit::NodeAudit;
 use crate::clocks;
+use crate::intake::Intake;
 use crate::machine::{Shown, ViewAdapter};
 use crate::peers::Peers;
 use arc_swap::{ArcSwap, ArcSwapOption};
@@ -125,6 +126,8 @@ pub(crate) struct Member {
     pub(crate) local: Local,
     /// Agreement.
     pub(crate) consensus: Consensus,
+    /// What may arrive at once.
+    pub(crate) intake: Intake,
     /// The other nodes.
     pub(crate) peers: Arc<Peers>,
     /// Its audit log.

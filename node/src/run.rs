@@ -6,6 +6,7 @@ use crate::config::Config;
 use crate::fragments::{self, Dealt};
 use crate::gossip::{self, Guard};
 use crate::http;
+use crate::intake::Intake;
 use crate::machine::{NodeMachine, ViewAdapter, nothing_shown};
 use crate::member::{Boot, Boots, Counters, Member, Standing};
 use crate::peers::{Peers, RaftTransport};
@@ -349,6 +350,7 @@ pub(crate) async fn run(config: Config) -> Result<(), RunError> {
         audit: Arc::new(NodeAudit::new(store.audit()?, config.audit)),
         store,
         consensus,
+        intake: Intake::new(&roster),
         peers,
         shown,
         holder: ArcSwapOption::from_pointee(holder),

@@ -3,6 +3,7 @@
 use crate::answers::Answering;
 use crate::clocks;
 use crate::gossip;
+use crate::intake::{self, Arrived, NotArrived, Stranger};
 use crate::member::{Member, count, error};
 use crate::release::{Client, Releases, failed};
 use crate::submit;
@@ -13,35 +14,45 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 use symbolon_crypto::enc::sha256;
+use symbolon_custody::gate;
+use symbolon_state::query;
 use symbolon_wire::Code;
 use symbolon_wire::frame::{ALPN_PEER, decode};
 use symbolon_wire::limits::{PEER_FRAME_BYTES_MAX, REQUEST_BYTES_MAX};
 use symbolon_wire::reply::{ResponseFrame, encode_response};
 use symbolon_wire::tls::Leaf;
 use symbolon_wire::v1::{self, peer_request, peer_response, request, response};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 /// Connections at once; past it new ones are refused.
 const CONNECTIONS_MAX: u64 = 20_000;
 /// Unfinished handshakes past which a client must first prove its address.
 const UNPROVEN_MAX: usize = 64;
+/// Unfinished handshakes past which new ones wait: their senders try again.
+const HANDSHAKES_MAX: usize = 512;
 /// Streams that one client may have open.
 const CLIENT_STREAMS: u32 = 256;
 /// Streams that a peer may have open: appends and forwarded commands.
 const PEER_STREAMS: u32 = 4_096;
-/// Bytes in flight on one client connection, unread: bounds what gapped streams can hold.
-const CLIENT_WINDOW: u32 = 2 * 1024 * 1024;
+/// Bytes on one client connection that the node has not read: bounds what gapped streams can hold.
+const CLIENT_WINDOW: u32 = 1024 * 1024;
+/// The same for a key that nobody has registered, and the streams that it may have open.
+const STRANGER_WINDOW: u32 = 64 * 1024;
+const STRANGER_STREAMS: u32 = 4;
 /// A handshake takes at most this long.
 const HANDSHAKE: Duration = Duration::from_secs(5);
-/// A request arrives whole within this time.
-const REQUEST: Duration = Duration::from_secs(10);
+/// What a node says first.
+const INTRODUCTION_BYTES_MAX: usize = 64 * 1024;
+/// A stranger who asks nothing for so long is let go.
+const STRANGER_IDLE: Duration = Duration::from_secs(10);
 
-/// Transport settings of the endpoint.
+/// Transport settings of the endpoint. Every connection begins as a stranger's.
 pub(crate) fn transport() -> quinn::TransportConfig {
     let mut transport = quinn::TransportConfig::default();
     transport
-        .max_concurrent_bidi_streams(VarInt::from_u32(CLIENT_STREAMS))
+        .max_concurrent_bidi_streams(VarInt::from_u32(STRANGER_STREAMS))
         .max_concurrent_uni_streams(VarInt::from_u32(1))
-        .receive_window(VarInt::from_u32(CLIENT_WINDOW))
+        .receive_window(VarInt::from_u32(STRANGER_WINDOW))
         .stream_receive_window(VarInt::from_u32(1024 * 1024))
         .datagram_receive_buffer_size(None)
         .keep_alive_interval(Some(Duration::from_secs(10)));
@@ -50,6 +61,7 @@ pub(crate) fn transport() -> quinn::TransportConfig {
 
 /// Accepts until the endpoint closes.
 pub(crate) async fn serve(member: Arc<Member>, endpoint: Endpoint, releases: Releases) {
+    let handshakes = Arc::new(Semaphore::new(HANDSHAKES_MAX));
     while let Some(incoming) = endpoint.accept().await {
         if member.counters.connections.load(Ordering::Relaxed) >= CONNECTIONS_MAX {
             incoming.refuse();
@@ -62,39 +74,80 @@ pub(crate) async fn serve(member: Arc<Member>, endpoint: Endpoint, releases: Rel
             }
             continue;
         }
+        let Ok(handshake) = Arc::clone(&handshakes).try_acquire_owned() else {
+            incoming.ignore();
+            continue;
+        };
         let (member, releases) = (Arc::clone(&member), releases.clone());
         tokio::spawn(async move {
             count(&member.counters.connections);
-            connection(&member, incoming, &releases).await;
+            connection(&member, incoming, handshake, &releases).await;
             member.counters.connections.fetch_sub(1, Ordering::Relaxed);
         });
     }
 }
 
-async fn connection(member: &Arc<Member>, incoming: Incoming, releases: &Releases) {
+async fn connection(member: &Arc<Member>, incoming: Incoming, handshake: OwnedSemaphorePermit, releases: &Releases) {
     let source = incoming.remote_address().ip();
     let Ok(connecting) = incoming.accept() else { return };
     let Ok(Ok(connection)) = tokio::time::timeout(HANDSHAKE, connecting).await else {
         tracing::debug!(%source, "a handshake failed");
         return;
     };
+    drop(handshake);
     let Some((leaf, peer)) = shown_by(&connection) else {
         return connection.close(2_u32.into(), b"certificate");
+    };
+    let Some(stranger) = member.intake.stranger() else {
+        return connection.close(4_u32.into(), b"too many connections by keys that nobody has registered");
     };
     if introduce(member, &connection).await.is_err() {
         return;
     }
     if peer {
-        return serve_peer(member, &connection, &leaf).await;
+        return serve_peer(member, &connection, &leaf, stranger).await;
     }
     let client = Client {
         key: leaf.key.fingerprint(),
         source,
     };
-    while let Ok((send, receive)) = connection.accept_bi().await {
+    serve_client(member, &connection, releases, client, stranger).await;
+}
+
+/// Answers a client's requests. Until its key is registered it is a stranger and gets little room.
+async fn serve_client(
+    member: &Arc<Member>,
+    connection: &Connection,
+    releases: &Releases,
+    client: Client,
+    stranger: Stranger,
+) {
+    let mut stranger = Some(stranger);
+    loop {
+        if stranger.is_some() && is_registered(member, &client) {
+            stranger = None;
+            connection.set_receive_window(VarInt::from_u32(CLIENT_WINDOW));
+            connection.set_max_concurrent_bi_streams(VarInt::from_u32(CLIENT_STREAMS));
+        }
+        let accepting = connection.accept_bi();
+        let accepted = if stranger.is_some() {
+            match tokio::time::timeout(STRANGER_IDLE, accepting).await {
+                Ok(accepted) => accepted,
+                Err(_) => return connection.close(5_u32.into(), b"idle, by a key that nobody has registered"),
+            }
+        } else {
+            accepting.await
+        };
+        let Ok((send, receive)) = accepted else { return };
+        let budget = Arc::clone(member.intake.of_client(stranger.is_none()));
         let (member, releases, client) = (Arc::clone(member), releases.clone(), client.clone());
-        tokio::spawn(async move { request(&member, &releases, client, send, receive).await });
+        tokio::spawn(async move { request(&member, &releases, client, &budget, send, receive).await });
     }
+}
+
+fn is_registered(member: &Member, client: &Client) -> bool {
+    let found = member.on_scene(|scene, _| query::principal_by_key(scene.view, &client.key, gate::later_clock(scene)));
+    matches!(found, Ok(Ok(Some(_))))
 }
 
 /// The certificate of the connection, and whether it speaks the peers' protocol.
@@ -124,25 +177,33 @@ async fn request(
     member: &Arc<Member>,
     releases: &Releases,
     client: Client,
+    budget: &Arc<Semaphore>,
     mut send: SendStream,
     mut receive: RecvStream,
 ) {
     count(&member.counters.requests);
-    let read = tokio::time::timeout(REQUEST, receive.read_to_end(REQUEST_BYTES_MAX)).await;
-    let frame = match read {
-        Ok(Ok(bytes)) => answer(member, releases, client, bytes.into()).await,
-        Ok(Err(quinn::ReadToEndError::TooLong)) => {
+    let frame = match intake::whole(&mut receive, REQUEST_BYTES_MAX, budget).await {
+        Ok(Arrived { bytes, held }) => {
+            let frame = answer(member, releases, client, bytes).await;
+            drop(held);
+            frame
+        }
+        Err(NotArrived::TooLarge) => {
             count(&member.counters.malformed);
             let message = format!("a request has at most {REQUEST_BYTES_MAX} bytes");
             failed(error(Code::TooLarge, message, "send a smaller value"))
         }
-        // The client went away.
-        Ok(Err(_)) => return,
-        Err(_) => failed(error(
+        Err(NotArrived::Late) => failed(error(
             Code::Timeout,
             "the request did not arrive whole in time",
             "send it again",
         )),
+        Err(NotArrived::Full) => failed(error(
+            Code::Overloaded,
+            "too many requests arrive at once",
+            "try again after a pause",
+        )),
+        Err(NotArrived::Gone) => return,
     };
     // Whether the client still listens is its affair.
     if send.write_all(frame.as_ref()).await.is_ok() {
@@ -218,11 +279,12 @@ async fn answer(member: &Arc<Member>, releases: &Releases, client: Client, bytes
 
 /// A connection that speaks the peers' protocol: who it is must be shown first, by a boot statement whose TLS key is the
 /// connection's and whose identity key issued the certificate.
-async fn serve_peer(member: &Arc<Member>, connection: &Connection, leaf: &Leaf) {
-    let Some(node) = introduced(member, connection, leaf).await else {
+async fn serve_peer(member: &Arc<Member>, connection: &Connection, leaf: &Leaf, stranger: Stranger) {
+    let Some((node, budget)) = introduced(member, connection, leaf).await else {
         tracing::warn!(source = %connection.remote_address(), "a connection claims to be a node and is not");
         return connection.close(3_u32.into(), b"not a node");
     };
+    drop(stranger);
     connection.set_max_concurrent_bi_streams(VarInt::from_u32(PEER_STREAMS));
     connection.set_receive_window(VarInt::from_u32(64 * 1024 * 1024));
     while let Ok((send, receive)) = connection.accept_bi().await {
@@ -230,19 +292,17 @@ async fn serve_peer(member: &Arc<Member>, connection: &Connection, leaf: &Leaf) 
         if excluded {
             return connection.close(1_u32.into(), b"equivocation");
         }
-        let member = Arc::clone(member);
-        tokio::spawn(async move { peer_request(&member, node, send, receive).await });
+        let (member, budget) = (Arc::clone(member), Arc::clone(&budget));
+        tokio::spawn(async move { peer_request(&member, node, &budget, send, receive).await });
     }
 }
 
-async fn introduced(member: &Arc<Member>, connection: &Connection, leaf: &Leaf) -> Option<u16> {
+/// Which node it is, and the budget of what it sends.
+async fn introduced(member: &Arc<Member>, connection: &Connection, leaf: &Leaf) -> Option<(u16, Arc<Semaphore>)> {
     let first = tokio::time::timeout(HANDSHAKE, connection.accept_bi()).await.ok()?;
     let (mut send, mut receive) = first.ok()?;
-    let bytes = tokio::time::timeout(REQUEST, receive.read_to_end(64 * 1024))
-        .await
-        .ok()?
-        .ok()?;
-    let request: v1::PeerRequest = decode(bytes.into(), 64 * 1024).ok()?;
+    let arrived = intake::whole(&mut receive, INTRODUCTION_BYTES_MAX, member.intake.of_client(false)).await;
+    let request: v1::PeerRequest = decode(arrived.ok()?.bytes, INTRODUCTION_BYTES_MAX).ok()?;
     let Some(peer_request::Kind::Gossip(v1::Gossip {
         boot: Some(statement), ..
     })) = request.kind
@@ -261,14 +321,22 @@ async fn introduced(member: &Arc<Member>, connection: &Connection, leaf: &Leaf) 
     let frame = v1::PeerResponse { result: Some(done) }.encode_to_vec();
     send.write_all(&frame).await.ok()?;
     send.finish().ok()?;
-    Some(node)
+    let budget = member.intake.of_peer(node)?;
+    Some((node, Arc::clone(budget)))
 }
 
-async fn peer_request(member: &Arc<Member>, node: u16, mut send: SendStream, mut receive: RecvStream) {
-    let Ok(bytes) = receive.read_to_end(PEER_FRAME_BYTES_MAX).await else {
+async fn peer_request(
+    member: &Arc<Member>,
+    node: u16,
+    budget: &Arc<Semaphore>,
+    mut send: SendStream,
+    mut receive: RecvStream,
+) {
+    // `held` lives as long as the message is worked on.
+    let Ok(Arrived { bytes, held: _held }) = intake::whole(&mut receive, PEER_FRAME_BYTES_MAX, budget).await else {
         return;
     };
-    let result = match decode::<v1::PeerRequest>(bytes.into(), PEER_FRAME_BYTES_MAX).map(|request| request.kind) {
+    let result = match decode::<v1::PeerRequest>(bytes, PEER_FRAME_BYTES_MAX).map(|request| request.kind) {
         Ok(Some(peer_request::Kind::Raft(frame))) => {
             if member.standing().refusal().is_some() {
                 return;

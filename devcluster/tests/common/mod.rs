@@ -2,9 +2,12 @@
 #![allow(dead_code, unreachable_pub, clippy::unwrap_used, clippy::expect_used)]
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use symbolon_client::{Client, Options, v1};
+use symbolon_crypto::provider::AwsLc;
+use symbolon_crypto::sign::SigningKey;
 use symbolon_devcluster::{AgentSpec, Cluster, Spec};
+use symbolon_wire::tls;
 use tempfile::TempDir;
 use tokio::sync::{Mutex, MutexGuard};
 
@@ -98,6 +101,28 @@ pub async fn until(what: &str, within: Duration, mut holds: impl AsyncFnMut() ->
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
     begun.elapsed()
+}
+
+/// The TLS identity of someone whom nobody knows.
+pub fn stranger() -> tls::Identity {
+    stranger_at(now_s() - 60, now_s() + 600)
+}
+
+/// Seconds since the epoch.
+pub fn now_s() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs()
+}
+
+/// The same, valid from and until then.
+pub fn stranger_at(not_before_s: u64, not_after_s: u64) -> tls::Identity {
+    let key = SigningKey::generate(&mut rand::rng());
+    tls::self_signed(key.to_pkcs8_der().unwrap().expose(), not_before_s, not_after_s).unwrap()
+}
+
+/// How to connect to node 1 as someone.
+pub fn config(run: &Running, identity: tls::Identity, alpn: &[u8]) -> rustls::ClientConfig {
+    let expected = run.operator.roster().nodes.first().unwrap().identity.clone();
+    tls::client_config(identity, alpn, Some(expected), Arc::new(AwsLc)).unwrap()
 }
 
 /// Shares a client among tasks.
