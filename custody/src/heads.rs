@@ -1,6 +1,9 @@
 //! What the nodes say their logs are (custody.md, "Chain"). Two different heads of one node at one index prove that it
 //! equivocates: it is excluded. A node goes on while t heads at an index, its own among them, agree; contradicted and
 //! with fewer, it freezes. So two honest nodes that differ never both go on.
+//!
+//! Nodes sign heads at whatever index they have reached, so those of honest nodes seldom meet, and one liar could freeze
+//! them all. A frozen node therefore asks the others for their heads at that index, and goes on once t agree there.
 
 use std::collections::{BTreeMap, BTreeSet};
 use symbolon_crypto::Hash;
@@ -26,7 +29,7 @@ pub enum Finding {
         /// What it signed later.
         second: v1::Head,
     },
-    /// This node's log is contradicted at an index where fewer than t heads agree with it: it must freeze.
+    /// This node's log is contradicted at an index where fewer than t heads agree with it: it must freeze, and ask.
     Freeze {
         /// Where.
         index: u64,
@@ -54,7 +57,11 @@ pub struct Heads {
     threshold: usize,
     signed: BTreeMap<u16, BTreeMap<u64, Kept>>,
     excluded: BTreeMap<u16, (v1::Head, v1::Head)>,
-    frozen: Option<u64>,
+    /// Where this node is contradicted and fewer than t agree with it.
+    contested: BTreeSet<u64>,
+    /// Nodes whose log differs from this one's, and the index of the head that showed it first. Chains that differ once
+    /// differ ever after, so that their other heads say nothing new.
+    differing: BTreeMap<u16, u64>,
 }
 
 impl Heads {
@@ -65,7 +72,8 @@ impl Heads {
             threshold: threshold.into(),
             signed: BTreeMap::new(),
             excluded: BTreeMap::new(),
-            frozen: None,
+            contested: BTreeSet::new(),
+            differing: BTreeMap::new(),
         }
     }
 
@@ -79,9 +87,9 @@ impl Heads {
         self.excluded.contains_key(&node)
     }
 
-    /// Where this node found itself contradicted, if it froze.
-    pub fn frozen(&self) -> Option<u64> {
-        self.frozen
+    /// Where this node is contradicted with fewer than t heads for it: while there is such an index it is frozen.
+    pub fn contested(&self) -> impl Iterator<Item = u64> {
+        self.contested.iter().copied()
     }
 
     /// Takes a head whose signature [`check`] has accepted. `own_chain` gives this node's chain value at an index, if it
@@ -108,8 +116,11 @@ impl Heads {
             };
         }
         kept.insert(index, Kept { head, compared: false });
-        while kept.len() > HEADS_PER_NODE {
-            kept.pop_first();
+        if kept.len() > HEADS_PER_NODE {
+            // What shows that the logs differ must not be forgotten.
+            let shows = self.differing.get(&node);
+            let oldest = kept.keys().find(|index| Some(*index) != shows).copied();
+            oldest.map(|oldest| kept.remove(&oldest));
         }
         match own_chain(index) {
             Some(own) => self.compare(index, &own),
@@ -117,10 +128,12 @@ impl Heads {
         }
     }
 
-    /// The node's heads no longer count, so whatever they had supported is to be compared again ([`Heads::waiting`]).
+    /// The node's heads no longer count, so whatever they had supported or contradicted is to be compared again
+    /// ([`Heads::waiting`]).
     fn exclude(&mut self, node: u16, first: v1::Head, second: v1::Head) {
         self.excluded.insert(node, (first, second));
         self.signed.remove(&node);
+        self.differing.remove(&node);
         for kept in self.signed.values_mut().flat_map(BTreeMap::values_mut) {
             kept.compared = false;
         }
@@ -134,7 +147,7 @@ impl Heads {
         for (node, heads) in &mut self.signed {
             let Some(kept) = heads.get_mut(&index) else { continue };
             kept.compared = true;
-            if *node == self.own {
+            if *node == self.own || self.differing.get(node).is_some_and(|first| *first != index) {
                 continue;
             }
             if kept.head.chain == own.as_slice() {
@@ -143,21 +156,24 @@ impl Heads {
                 against.push(*node);
             }
         }
-        match against.first() {
-            None => Finding::Nothing,
-            Some(&node) if agree >= self.threshold => Finding::Outvoted { node, index },
-            Some(_) => {
-                self.frozen.get_or_insert(index);
-                Finding::Freeze { index, against }
-            }
+        let Some(&first) = against.first() else {
+            self.contested.remove(&index);
+            return Finding::Nothing;
+        };
+        self.differing.extend(against.iter().map(|node| (*node, index)));
+        if agree < self.threshold {
+            self.contested.insert(index);
+            return Finding::Freeze { index, against };
         }
+        self.contested.remove(&index);
+        Finding::Outvoted { node: first, index }
     }
 
     /// Indices up to `applied` at which heads wait to be compared: they came before this node had applied that far, or
     /// a node was excluded since. Each is given once, so that an index of which this node keeps no chain value costs
-    /// one look.
+    /// one look; contested ones always.
     pub fn waiting(&mut self, applied: u64) -> Vec<u64> {
-        let mut indices = BTreeSet::new();
+        let mut indices = self.contested.clone();
         for heads in self.signed.values_mut() {
             for (index, kept) in heads.range_mut(..=applied) {
                 if !std::mem::replace(&mut kept.compared, true) {
@@ -169,13 +185,19 @@ impl Heads {
     }
 
     /// What is passed on: of each node the newest head, and the newest that this node has reached, which one far ahead
-    /// must not hide; of excluded nodes what proves it.
+    /// must not hide; those that are contested; of excluded nodes what proves it.
     pub fn newest(&self) -> Vec<v1::Head> {
         let newest = self.signed.values().flat_map(|heads| {
             let reached = heads.values().rev().find(|kept| kept.compared);
             let last = heads.values().next_back();
             let ahead = last.filter(|last| reached.is_none_or(|reached| reached.head.index < last.head.index));
-            reached.into_iter().chain(ahead)
+            let told = [reached, ahead].map(|kept| kept.map(|kept| kept.head.index));
+            let contested = self
+                .contested
+                .iter()
+                .filter(move |index| !told.contains(&Some(**index)));
+            let contested = contested.filter_map(|index| heads.get(index));
+            contested.chain(reached).chain(ahead)
         });
         let evidence = self
             .excluded

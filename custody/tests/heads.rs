@@ -46,6 +46,10 @@ fn excluded(heads: &Heads) -> Vec<u16> {
     heads.excluded().collect()
 }
 
+fn contested(heads: &Heads) -> Vec<u64> {
+    heads.contested().collect()
+}
+
 #[test]
 fn heads_that_agree_find_nothing() {
     let mut heads = Heads::new(1, 2);
@@ -54,7 +58,7 @@ fn heads_that_agree_find_nothing() {
             assert_eq!(heads.take(head(node, index, A), on_a), Finding::Nothing);
         }
     }
-    assert_eq!((heads.frozen(), excluded(&heads)), (None, vec![]));
+    assert_eq!((contested(&heads), excluded(&heads)), (vec![], vec![]));
 }
 
 #[test]
@@ -109,7 +113,7 @@ fn heads_of_an_excluded_node_are_ignored() {
     for history in [A, B] {
         assert_eq!(heads.take(head(2, 6, history), on_a), Finding::Nothing);
     }
-    assert_eq!(heads.frozen(), None, "it no longer contradicts");
+    assert!(contested(&heads).is_empty(), "it no longer contradicts");
     let contradicted = heads.take(head(3, 6, B), on_a);
     let expected = Finding::Freeze {
         index: 6,
@@ -126,7 +130,7 @@ fn a_node_alone_against_one_freezes() {
         against: vec![2],
     };
     assert_eq!(heads.take(head(2, 7, B), on_a), expected);
-    assert_eq!(heads.frozen(), Some(7));
+    assert_eq!(contested(&heads), [7]);
 }
 
 #[test]
@@ -137,7 +141,7 @@ fn a_node_that_t_heads_support_goes_on_and_names_the_other() {
             assert_eq!(heads.take(head(node, 7, A), on_a), Finding::Nothing);
         }
         assert_eq!(heads.take(head(7, 7, B), on_a), Finding::Outvoted { node: 7, index: 7 });
-        assert_eq!(heads.frozen(), None);
+        assert!(contested(&heads).is_empty());
     }
 }
 
@@ -171,13 +175,78 @@ fn a_node_s_own_head_sent_back_to_it_supports_nothing() {
 }
 
 #[test]
-fn once_frozen_a_node_stays_frozen_where_it_first_was() {
+fn support_elsewhere_does_not_thaw_a_frozen_node_and_support_at_that_index_does() {
     let mut heads = Heads::new(1, 2);
     heads.take(head(2, 7, B), on_a);
     heads.take(head(3, 9, A), on_a);
-    heads.take(head(2, 9, B), on_a);
-    heads.take(head(2, 10, B), on_a);
-    assert_eq!(heads.frozen(), Some(7));
+    assert_eq!(contested(&heads), [7]);
+    assert_eq!(heads.newest(), [head(2, 7, B), head(3, 9, A)], "told to all");
+    assert_eq!(heads.take(head(3, 7, A), on_a), Finding::Outvoted { node: 2, index: 7 });
+    assert!(contested(&heads).is_empty());
+}
+
+#[test]
+fn a_node_that_was_outvoted_cannot_freeze_the_others_again() {
+    let mut heads = Heads::new(1, 2);
+    heads.take(head(3, 7, A), on_a);
+    heads.take(head(2, 7, B), on_a);
+    for index in 8..20 {
+        assert_eq!(heads.take(head(2, index, B), on_a), Finding::Nothing);
+    }
+    assert!(contested(&heads).is_empty());
+}
+
+#[test]
+fn a_node_that_was_outvoted_counts_again_when_a_supporter_is_excluded() {
+    let mut heads = Heads::new(1, 2);
+    heads.take(head(3, 7, A), on_a);
+    heads.take(head(2, 7, B), on_a);
+    heads.take(head(2, 8, B), on_a);
+    heads.take(head(3, 7, B), on_a);
+    assert_eq!(excluded(&heads), [3]);
+    assert_eq!(heads.waiting(7), [7]);
+    assert!(matches!(heads.compare(7, &chain(A, 7)), Finding::Freeze { .. }));
+    assert_eq!(contested(&heads), [7]);
+}
+
+#[test]
+fn whatever_one_node_signs_it_contests_one_index_only() {
+    let mut heads = Heads::new(1, 2);
+    for index in (1..1_000).rev() {
+        heads.take(head(2, index, B), on_a);
+    }
+    assert_eq!(contested(&heads), [999]);
+    let mut heads = Heads::new(1, 2);
+    for index in 1..1_000 {
+        heads.take(head(2, index, B), known);
+    }
+    for index in heads.waiting(u64::MAX) {
+        heads.compare(index, &chain(A, index));
+    }
+    assert_eq!(heads.contested().count(), 1);
+}
+
+#[test]
+fn heads_sent_later_do_not_make_a_frozen_node_forget_why() {
+    let mut heads = Heads::new(1, 2);
+    heads.take(head(2, 7, B), on_a);
+    for index in 1_000..3_000 {
+        heads.take(head(2, index, B), known);
+    }
+    assert!(heads.waiting(7).contains(&7));
+    assert!(matches!(heads.compare(7, &chain(A, 7)), Finding::Freeze { .. }));
+}
+
+#[test]
+fn when_the_only_one_who_contradicts_is_excluded_the_node_goes_on() {
+    let mut heads = Heads::new(1, 2);
+    heads.take(head(2, 7, B), on_a);
+    heads.take(head(2, 9, A), known);
+    heads.take(head(2, 9, B), known);
+    assert_eq!(excluded(&heads), [2]);
+    assert_eq!(heads.waiting(7), [7]);
+    assert_eq!(heads.compare(7, &chain(A, 7)), Finding::Nothing);
+    assert!(contested(&heads).is_empty());
 }
 
 #[test]
@@ -196,7 +265,7 @@ fn heads_that_came_early_wait_until_the_node_has_applied_that_far() {
         against: vec![2, 3],
     };
     assert_eq!(frozen, expected);
-    assert_eq!(heads.waiting(u64::MAX), [9]);
+    assert_eq!(heads.waiting(u64::MAX), [7, 9], "what is contested always");
 }
 
 #[test]

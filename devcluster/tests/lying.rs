@@ -9,8 +9,9 @@ use symbolon_client::{Misdeed, PutOptions, Who};
 
 const LIAR: u16 = 3;
 const SECRETS: usize = 8;
-/// Slow now and then, so that the liar is asked as well: a client asks two nodes, those that answer fastest.
-const SLOW: u16 = 2;
+/// Slow in turn, so that the liar is asked as well: a client asks the two nodes that answer fastest, the first of them
+/// for the ciphertext.
+const SLOW: [u16; 2] = [1, 2];
 const READS: usize = 24;
 
 /// Restarts a node as a liar, reads until it is found out.
@@ -30,16 +31,16 @@ async fn found_out(lie: &str, misdeed: Misdeed) {
     let mut named = 0;
     for read in 0..READS {
         let number = read % SECRETS;
-        let slow = read % 3 == 0;
-        if slow {
-            run.cluster.pause(SLOW).unwrap();
+        let slow = (read % 3 == 0).then_some(SLOW[read / 3 % 2]);
+        if let Some(node) = slow {
+            run.cluster.pause(node).unwrap();
         }
         let reader = run.reader.clone();
         let path = format!("prod/{number}");
         let reading = tokio::spawn(async move { reader.get(&path, None, "").await });
-        if slow {
+        if let Some(node) = slow {
             tokio::time::sleep(Duration::from_millis(300)).await;
-            run.cluster.resume(SLOW).unwrap();
+            run.cluster.resume(node).unwrap();
         }
         let opened = reading.await.unwrap();
         let opened = opened.unwrap_or_else(|error| panic!("{lie}: {error}\n{}", run.logs()));
@@ -75,4 +76,35 @@ async fn a_node_that_sends_another_ciphertext_is_named_and_the_value_still_read(
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_node_that_signs_another_history_is_outvoted_and_named() {
     found_out("other-history", Misdeed::OtherHistory).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_node_that_signs_heads_of_another_history_is_outvoted_and_the_others_go_on() {
+    let mut run = running().await;
+    run.cluster.kill(LIAR).unwrap();
+    run.cluster.start_sabotaged(LIAR, "other-heads").unwrap();
+    // The liar may freeze what it contradicts only until the honest nodes have compared their own heads there.
+    let outvoted = |log: &str| log.contains("differs from the one that t nodes agree on");
+    for round in 0..200 {
+        run.writer
+            .put("prod/key", format!("{round}").as_bytes(), PutOptions::default())
+            .await
+            .unwrap_or_else(|error| panic!("round {round}: {error}\n{}", run.logs()));
+        let opened = run.reader.get("prod/key", None, "").await;
+        let opened = opened.unwrap_or_else(|error| panic!("round {round}: {error}\n{}", run.logs()));
+        assert_eq!(opened.value.expose(), format!("{round}").as_bytes());
+        let log = |node| std::fs::read_to_string(run.cluster.paths().log(node)).unwrap();
+        if round > 20 && outvoted(&log(1)) && outvoted(&log(2)) {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    let log = |node| std::fs::read_to_string(run.cluster.paths().log(node)).unwrap();
+    for node in [1, 2] {
+        assert!(outvoted(&log(node)), "node {node} has not noticed\n{}", run.logs());
+    }
+    let states = run.operator.status().await;
+    for (node, status) in states.into_iter().filter(|(node, _)| *node != LIAR) {
+        assert_eq!(status.unwrap().state, "serving", "node {node}");
+    }
 }

@@ -28,51 +28,89 @@ const TICK_EVERY: Duration = Duration::from_secs(1);
 /// How long one message may take.
 const SEND_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// Sends heads as the log moves, and what others sent, so that a divided view is noticed across it.
+/// Log indices of one message at which a node answers with its head.
+const CONTESTED_MAX: usize = 16;
+
+/// Sends heads as the log moves, and what others sent, so that a divided view is noticed across it. A node that is
+/// contradicted goes on asking for the others' heads where it is.
 pub(crate) async fn heads(member: Arc<Member>) {
     let mut every = tokio::time::interval(HEAD_EVERY);
     every.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
     let mut sent = 0;
     loop {
         every.tick().await;
-        if member.standing().refusal().is_some() {
+        if matches!(member.standing(), Standing::Sealed(_) | Standing::Failed(_)) {
             continue;
         }
-        let shown = member.shown.load_full();
-        compare(&member, shown.applied);
-        if shown.applied == sent || shown.applied == 0 {
+        let applied = member.shown.load().applied;
+        compare(&member, applied);
+        let frozen = matches!(member.standing(), Standing::Frozen(_));
+        if (applied == sent && !frozen) || applied == 0 {
             continue;
         }
-        sent = shown.applied;
-        // From the store: right after a restart or a snapshot nothing was applied here that could tell.
-        let chain = match member.consensus.chain_at(shown.applied) {
-            Ok(Some(chain)) => chain,
-            Ok(None) => continue,
-            Err(fault) => {
-                tracing::error!(%fault, "the chain cannot be read");
-                continue;
-            }
-        };
-        let signer = &member.boot.signer;
-        let Ok(signature) = member.boot.signing.sign(&signer.head(shown.applied, &chain)) else {
-            tracing::error!("a head cannot be signed");
-            continue;
-        };
-        let head = v1::Head {
-            node: member.node.into(),
-            boot_counter: signer.boot_counter,
-            index: shown.applied,
-            chain: Bytes::copy_from_slice(&chain),
-            signature: Bytes::copy_from_slice(&signature),
-        };
-        let mut heads = lock(&member.heads).newest();
-        heads.push(head);
-        let snapshots = lock(&member.snapshots).all();
-        broadcast(
-            &member,
+        if let Some(head) = own_head(&member, applied) {
+            sent = applied;
+            tell(&member, head);
+        }
+    }
+}
+
+/// This node's head at an index, if it keeps the chain value there.
+fn own_head(member: &Member, index: u64) -> Option<v1::Head> {
+    // From the store: right after a restart or a snapshot nothing was applied here that could tell.
+    let chain = match member.consensus.chain_at(index) {
+        Ok(chain) => chain?,
+        Err(fault) => {
+            tracing::error!(%fault, "the chain cannot be read");
+            return None;
+        }
+    };
+    #[cfg(feature = "sabotage")]
+    let chain = crate::sabotage::head(chain);
+    let signer = &member.boot.signer;
+    let Ok(signature) = member.boot.signing.sign(&signer.head(index, &chain)) else {
+        tracing::error!("a head cannot be signed");
+        return None;
+    };
+    Some(v1::Head {
+        node: member.node.into(),
+        boot_counter: signer.boot_counter,
+        index,
+        chain: Bytes::copy_from_slice(&chain),
+        signature: Bytes::copy_from_slice(&signature),
+    })
+}
+
+/// Tells all nodes this node's head and the others', and where it is contradicted.
+fn tell(member: &Arc<Member>, head: v1::Head) {
+    let (mut heads, contested) = {
+        let heads = lock(&member.heads);
+        (heads.newest(), heads.contested().collect())
+    };
+    heads.push(head);
+    let snapshots = lock(&member.snapshots).all();
+    broadcast(
+        member,
+        v1::Gossip {
+            heads,
+            snapshots,
+            contested,
+            ..v1::Gossip::default()
+        },
+    );
+}
+
+/// Answers a node that is contradicted: says what this node's log is there.
+fn answer_contested(member: &Arc<Member>, from: u16, contested: &[u64]) {
+    let applied = member.shown.load().applied;
+    let asked = contested.iter().take(CONTESTED_MAX).filter(|index| **index <= applied);
+    let heads: Vec<v1::Head> = asked.filter_map(|index| own_head(member, *index)).collect();
+    if !heads.is_empty() {
+        send(
+            member,
+            from,
             v1::Gossip {
                 heads,
-                snapshots,
                 ..v1::Gossip::default()
             },
         );
@@ -93,12 +131,16 @@ fn compare(member: &Arc<Member>, applied: u64) {
 /// Sends one message to every other node; a node that does not answer is not waited for.
 fn broadcast(member: &Arc<Member>, gossip: v1::Gossip) {
     for node in member.peers.nodes() {
-        let (peers, gossip) = (Arc::clone(&member.peers), gossip.clone());
-        tokio::spawn(async move {
-            // A node that is down learns it from the next message.
-            let _ = peers.ask(node, peer_request::Kind::Gossip(gossip), SEND_TIMEOUT).await;
-        });
+        send(member, node, gossip.clone());
     }
+}
+
+fn send(member: &Member, node: u16, gossip: v1::Gossip) {
+    let peers = Arc::clone(&member.peers);
+    tokio::spawn(async move {
+        // A node that is down learns it from the next message.
+        let _ = peers.ask(node, peer_request::Kind::Gossip(gossip), SEND_TIMEOUT).await;
+    });
 }
 
 /// Takes what node `from` sent, as its connection proves: statements of any node, but only its own clock reading.
@@ -108,6 +150,9 @@ pub(crate) fn take(member: &Arc<Member>, from: u16, gossip: v1::Gossip) {
     }
     for head in gossip.heads {
         take_head(member, head);
+    }
+    if !gossip.contested.is_empty() && !matches!(member.standing(), Standing::Sealed(_) | Standing::Failed(_)) {
+        answer_contested(member, from, &gossip.contested);
     }
     for signed in gossip.snapshots {
         let key = u16::try_from(signed.node)
@@ -174,13 +219,25 @@ fn act(member: &Arc<Member>, finding: Finding) {
             let member = Arc::clone(member);
             tokio::spawn(async move { member.peers.exclude(node).await });
         }
-        Finding::Freeze { index, against } => {
-            tracing::error!(index, ?against, "this node's log is contradicted; it freezes");
-            member.set_standing(Standing::Frozen(index));
-            // A frozen leader must not go on holding the others' votes.
-            let member = Arc::clone(member);
-            tokio::spawn(async move { member.consensus.shutdown().await });
-        }
+        Finding::Freeze { index, against } => freeze(member, index, &against),
+    }
+    // With fewer than t heads against it, and t for it, or none against it any more, it goes on.
+    let thawed = matches!(member.standing(), Standing::Frozen(_)) && lock(&member.heads).contested().next().is_none();
+    if thawed {
+        tracing::warn!("this node's log is no longer contradicted; it goes on");
+        member.thaw();
+    }
+}
+
+/// Stops releasing and agreeing, and asks the others what their logs are at that index.
+fn freeze(member: &Arc<Member>, index: u64, against: &[u16]) {
+    if matches!(member.standing(), Standing::Frozen(_)) {
+        return;
+    }
+    tracing::error!(index, ?against, "this node's log is contradicted; it freezes");
+    member.set_standing(Standing::Frozen(index));
+    if let Some(head) = own_head(member, index) {
+        tell(member, head);
     }
 }
 
@@ -255,13 +312,7 @@ async fn raise_level(member: &Arc<Member>) {
 pub(crate) async fn announce(member: Arc<Member>) {
     let statement: Bytes = member.boot.statement.encode_to_vec().into();
     loop {
-        let shown = member.shown.load_full();
-        // The key, not only the counter: a disk that was put back counts the same boot twice.
-        if shown
-            .boots
-            .get(&member.node)
-            .is_some_and(|boot| boot.signing_key == member.boot.own_key)
-        {
+        if member.is_announced() {
             member.set_standing(Standing::Serving);
             return;
         }

@@ -185,16 +185,46 @@ impl Member {
         self.standing.borrow().clone()
     }
 
-    /// Changes the standing; sealed, frozen and failed are final for this process.
+    /// Changes the standing; sealed and failed are final for this process, and frozen ends with [`Self::thaw`].
     pub(crate) fn set_standing(&self, standing: Standing) {
         self.standing.send_if_modified(|current| {
-            let last = matches!(current, Standing::Sealed(_) | Standing::Frozen(_) | Standing::Failed(_));
-            if last || *current == standing {
+            let stays = match current {
+                Standing::Sealed(_) | Standing::Failed(_) => true,
+                Standing::Frozen(_) => matches!(standing, Standing::Serving | Standing::Starting | Standing::Frozen(_)),
+                Standing::Serving | Standing::Starting => false,
+            };
+            if stays || *current == standing {
                 return false;
             }
+            self.peers.mute(matches!(standing, Standing::Frozen(_)));
             *current = standing;
             true
         });
+    }
+
+    /// Goes on after it was frozen: t heads agree with this node's log where it was contradicted.
+    pub(crate) fn thaw(&self) {
+        let standing = if self.is_announced() {
+            Standing::Serving
+        } else {
+            Standing::Starting
+        };
+        self.standing.send_if_modified(|current| {
+            let frozen = matches!(current, Standing::Frozen(_));
+            if frozen {
+                self.peers.mute(false);
+                *current = standing;
+            }
+            frozen
+        });
+    }
+
+    /// Whether this boot's keys are in the log. The key, not only the counter: a disk that was put back counts the same
+    /// boot twice.
+    pub(crate) fn is_announced(&self) -> bool {
+        let shown = self.shown.load();
+        let boot = shown.boots.get(&self.node);
+        boot.is_some_and(|boot| boot.signing_key == self.boot.own_key)
     }
 
     /// The key of a node's boot: seen on a connection or in gossip, or applied.

@@ -7,6 +7,7 @@ use quinn::{ClientConfig, Connection, Endpoint};
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 use symbolon_consensus::{Call, Transport, TransportError};
 use symbolon_wire::frame::{decode, server_name};
@@ -37,6 +38,8 @@ struct PeerState {
 pub(crate) struct Peers {
     endpoint: Endpoint,
     peers: BTreeMap<u16, Peer>,
+    /// Nothing of consensus is sent: a frozen leader must not go on holding the others' votes.
+    muted: AtomicBool,
     /// Sent first on every connection: this node's boot statement.
     introduction: Bytes,
 }
@@ -82,8 +85,14 @@ impl Peers {
         Self {
             endpoint,
             peers,
+            muted: AtomicBool::new(false),
             introduction: introduction.encode_to_vec().into(),
         }
+    }
+
+    /// Stops sending what consensus says, or starts again.
+    pub(crate) fn mute(&self, muted: bool) {
+        self.muted.store(muted, Ordering::Relaxed);
     }
 
     /// Indices of the other nodes.
@@ -191,6 +200,9 @@ impl Transport for RaftTransport {
     fn call(&self, to: u64, frame: Bytes, timeout: Duration) -> Call<'_> {
         let call: BoxFuture<'_, Result<Bytes, TransportError>> = Box::pin(async move {
             let node = u16::try_from(to).map_err(|_| TransportError::Unreachable { to })?;
+            if self.0.muted.load(Ordering::Relaxed) {
+                return Err(TransportError::Unreachable { to });
+            }
             match self.0.ask(node, peer_request::Kind::Raft(frame), timeout).await {
                 Ok(peer_response::Result::Raft(reply)) => Ok(reply),
                 Ok(_) => Err(TransportError::Broken { to }),

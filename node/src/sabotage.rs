@@ -1,13 +1,12 @@
 //! Lies of a malicious node, compiled only with the feature `sabotage` and chosen by `SYMBOLON_SABOTAGE`: what the
 //! client must find out, on real processes. No build that ships has the feature.
 
-use crate::member::error;
+use symbolon_crypto::Hash;
 use symbolon_custody::fragments::Released;
-use symbolon_wire::Code;
 use symbolon_wire::reply::ReleasedFragment;
 use symbolon_wire::v1;
 
-/// What a node lies about in its replies to reads.
+/// What a node lies about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Lie {
     /// Another fragment, signed as its own.
@@ -18,8 +17,8 @@ enum Lie {
     OtherHistory,
     /// A ciphertext that is not the record's.
     WrongBody,
-    /// A version that does not exist.
-    Absent,
+    /// Heads of another history, signed.
+    OtherHeads,
 }
 
 fn lie() -> Option<Lie> {
@@ -28,28 +27,27 @@ fn lie() -> Option<Lie> {
         "other-fragment-than-signed" => Some(Lie::OtherFragmentThanSigned),
         "other-history" => Some(Lie::OtherHistory),
         "wrong-body" => Some(Lie::WrongBody),
-        "absent" => Some(Lie::Absent),
+        "other-heads" => Some(Lie::OtherHeads),
         _ => None,
     }
 }
 
 /// The fragment as it is sent. The last byte changes, so that the scalar stays canonical.
-pub(crate) fn fragment(released: Released) -> Result<Released, v1::Error> {
+pub(crate) fn fragment(released: Released) -> Released {
     let lie = lie();
     let mut bytes = Box::new(*released.fragment.expose());
     match lie {
-        Some(Lie::Absent) => return Err(error(Code::NotFound, "there is no such version", "")),
         Some(Lie::WrongFragment | Lie::OtherFragmentThanSigned) => bytes[31] ^= 1,
-        _ => return Ok(released),
+        _ => return released,
     }
     let hash = match lie {
         Some(Lie::WrongFragment) => symbolon_crypto::enc::sha256(bytes.as_ref()),
         _ => released.hash,
     };
-    Ok(Released {
+    Released {
         fragment: ReleasedFragment::new(bytes),
         hash,
-    })
+    }
 }
 
 /// The reply as it is signed.
@@ -67,4 +65,12 @@ pub(crate) fn reply(mut reply: v1::ReadReply) -> v1::ReadReply {
         _ => {}
     }
     reply
+}
+
+/// The chain value as it is signed.
+pub(crate) fn head(mut chain: Hash) -> Hash {
+    if lie() == Some(Lie::OtherHeads) {
+        chain[0] ^= 1;
+    }
+    chain
 }
