@@ -41,6 +41,19 @@ pub struct Options {
     /// How long the cluster may still take a command, by log time; at most 10 min. Longer than `write_within`, so that
     /// bytes whose outcome is unknown can be sent again.
     pub command_life: Duration,
+    /// Nothing goes on past this moment, whatever the bounds above leave: for callers that have one deadline for all
+    /// that they ask. Connecting counts, too.
+    pub until: Option<Instant>,
+}
+
+impl Options {
+    /// What is left of `limit` before the deadline.
+    pub(crate) fn within(&self, limit: Duration) -> Duration {
+        match self.until {
+            Some(until) => limit.min(until.saturating_duration_since(Instant::now())),
+            None => limit,
+        }
+    }
 }
 
 impl Default for Options {
@@ -52,6 +65,7 @@ impl Default for Options {
             write_spare_delay: Duration::from_secs(1),
             write_within: Duration::from_secs(30),
             command_life: Duration::from_secs(120),
+            until: None,
         }
     }
 }
@@ -173,15 +187,25 @@ impl Inner {
         })
     }
 
-    /// Opens connections to all nodes; goes on as soon as t stand.
+    /// Opens connections to all nodes; goes on as soon as t stand, and with fewer when the others take too long.
     async fn meet_nodes(&self) -> Result<(), Error> {
+        let patience = Instant::now() + self.net.options.within(self.net.options.connect_timeout);
         let mut dialling = JoinSet::new();
         for node in &self.nodes {
             let node = node.clone();
             dialling.spawn(async move { node.live().await.map(|_| ()) });
         }
         let (mut met, mut errors) = (0, Vec::new());
-        while let Some(joined) = dialling.join_next().await {
+        loop {
+            let joined = match met {
+                0 => dialling.join_next().await,
+                // Those who are still awaited may not be there at all; whoever needs them waits for them again.
+                _ => match tokio::time::timeout_at(patience.into(), dialling.join_next()).await {
+                    Ok(joined) => joined,
+                    Err(_) => break,
+                },
+            };
+            let Some(joined) = joined else { break };
             match joined {
                 Ok(Ok(())) => met += 1,
                 Ok(Err(error)) => errors.push(error),
@@ -229,7 +253,7 @@ async fn fetch_roster(endpoint: &Endpoint, options: &Options) -> Result<Roster, 
     let mut asking = JoinSet::new();
     for host in endpoint.hosts() {
         let (host, throwaway, dialer) = (host.clone(), throwaway.clone(), dialer.clone());
-        let (pinned, within): (Hash, _) = (*endpoint.genesis(), options.connect_timeout);
+        let (pinned, within): (Hash, _) = (*endpoint.genesis(), options.within(options.connect_timeout));
         asking.spawn(async move {
             // Index 0 is no node's: any may answer.
             let dialled = dialer.connect(&host, &server_name(0), &throwaway, None, within).await;
@@ -251,17 +275,70 @@ async fn fetch_roster(endpoint: &Endpoint, options: &Options) -> Result<Roster, 
 
 /// No node could be used. Someone who could not prove who they are outweighs someone who is not there.
 fn nobody(mut errors: Vec<Error>) -> Error {
-    let worst = errors
-        .iter()
-        .position(|error| error.code == Code::NotTheNode)
-        .unwrap_or(0);
-    let code = errors.get(worst).map_or(Code::Unreachable, |error| error.code);
+    let of = |code: Code| errors.iter().find(|error| error.code == code).map(|error| error.code);
+    let other = || {
+        errors
+            .iter()
+            .map(|error| error.code)
+            .find(|code| *code != Code::Unreachable)
+    };
+    let code = of(Code::NotTheNode).or_else(other).unwrap_or(Code::Unreachable);
+    let (what, next) = match code {
+        Code::NotTheNode => (
+            "whoever answers at this address does not prove to be a node of this cluster",
+            "do not go on: compare the genesis hash of the address with the one that your operators know",
+        ),
+        Code::Unreachable => (
+            "no node can be reached: the cluster does not run, or the network does not lead there",
+            "start its nodes, or check address and network (QUIC is UDP): symbolon doctor",
+        ),
+        _ => ("no node can be used", "symbolon doctor"),
+    };
     let culprits = errors
         .iter_mut()
         .flat_map(|error| std::mem::take(&mut error.culprits))
         .collect();
-    let mut told = Error::new(code, "no node could be reached that proves who it is");
+    let mut told = Error::new(code, what);
     told.because = errors.iter().map(|error| error.in_one_line()).collect();
+    // They fail in any order; people compare what they saw before.
+    told.because.sort_unstable();
     told.culprits = culprits;
-    told.next("check the address and the network; symbolon doctor tells more")
+    told.next(next)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn silent(host: &str) -> Error {
+        Error::new(Code::Unreachable, format!("{host} does not answer within 2000 ms"))
+    }
+
+    #[test]
+    fn when_nobody_answers_every_address_is_named_with_its_cause() {
+        let error = nobody(vec![silent("b:1"), silent("a:1")]);
+        assert_eq!(error.code, Code::Unreachable);
+        assert_eq!(
+            error.because,
+            [
+                "a:1 does not answer within 2000 ms",
+                "b:1 does not answer within 2000 ms"
+            ]
+        );
+        assert!(error.message.contains("the cluster does not run"), "{error}");
+    }
+
+    #[test]
+    fn somebody_who_proves_another_genesis_is_told_apart_from_nobody() {
+        let error = nobody(vec![
+            silent("a:1"),
+            Error::new(Code::NotTheNode, "b:1: another genesis"),
+        ]);
+        assert_eq!(error.code, Code::NotTheNode);
+        assert!(error.message.contains("does not prove"), "{error}");
+        assert!(
+            error.next.as_deref().is_some_and(|next| next.contains("genesis")),
+            "{error}"
+        );
+    }
 }

@@ -246,7 +246,8 @@ impl fmt::Display for Error {
             write!(f, "\n  because  {culprit}")?;
         }
         if let Some(next) = &self.next {
-            write!(f, "\n  next     {next}")?;
+            // Several ways out stand below each other.
+            write!(f, "\n  next     {}", next.replace('\n', "\n           "))?;
         }
         if let Some((node, index)) = self.audit {
             write!(f, "\n  proof    symbolon audit tail --node {node}   (entry {index})")?;

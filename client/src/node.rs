@@ -17,6 +17,7 @@ use symbolon_wire::reply::{ReleasedFragment, decode_response};
 use symbolon_wire::roster::{self, Roster};
 use symbolon_wire::v1::response::Result as Answer;
 use symbolon_wire::{Code, v1};
+use tokio::task::JoinSet;
 
 /// Why a node gave no usable answer.
 #[derive(Debug, Clone)]
@@ -115,14 +116,23 @@ impl Node {
         })
     }
 
-    /// Sends `request` and reads the answer, within `within` once a connection stands.
+    /// Sends `request` and reads the answer, both within `within`, and the connection before them.
     pub(crate) async fn request(self: &Arc<Self>, request: Bytes, within: Duration) -> Result<Answered, Failure> {
-        let live = self.live().await.map_err(|error| {
+        let within = self.net.options.within(within);
+        let by = tokio::time::Instant::now() + within;
+        let connected = match within.is_zero() {
+            // What is sent too late for an answer may have an effect that nobody is told of.
+            true => Err(self.no_connection(within)),
+            false => tokio::time::timeout_at(by, self.live())
+                .await
+                .unwrap_or_else(|_| Err(self.no_connection(within))),
+        };
+        let live = connected.map_err(|error| {
             self.pace.failed(self.net.started);
             Failure::NotSent(error)
         })?;
         let watch = Watch::new(self.clone(), live.clone());
-        let outcome = tokio::time::timeout(within, self.exchange(&live, request)).await;
+        let outcome = tokio::time::timeout_at(by, self.exchange(&live, request)).await;
         match outcome {
             Ok(Ok((response, fragment))) => {
                 watch.answered();
@@ -138,6 +148,14 @@ impl Node {
                 Err(Failure::Unanswered(Error::new(Code::Timeout, what)))
             }
         }
+    }
+
+    fn no_connection(&self, within: Duration) -> Error {
+        let what = match within.as_millis() {
+            0 => format!("no time is left to ask node {}", self.index),
+            ms => format!("no connection to node {} came about within {ms} ms", self.index),
+        };
+        Error::new(Code::Timeout, what)
     }
 
     async fn exchange(&self, live: &Live, request: Bytes) -> Result<(v1::Response, Option<ReleasedFragment>), Failure> {
@@ -231,24 +249,32 @@ impl Node {
         }
     }
 
-    /// The roster's address first, then those of the cluster's address: whoever is there must prove to be this node.
-    async fn dial(&self) -> Result<Arc<Live>, Error> {
-        let first = match self.dial_host(&self.member.address).await {
+    /// The roster's address first, then those of the cluster's address that are no node's: whoever is there must prove
+    /// to be this node.
+    async fn dial(self: &Arc<Self>) -> Result<Arc<Live>, Error> {
+        let mut told = match self.dial_host(&self.member.address).await {
             Ok(live) => return Ok(live),
             Err(error) => error,
         };
-        for host in self.net.fallback.iter().filter(|host| **host != self.member.address) {
-            if let Ok(live) = self.dial_host(host).await {
-                return Ok(live);
+        let known = |host: &String| self.net.roster.nodes.iter().any(|node| node.address == *host);
+        let mut dialling = JoinSet::new();
+        for host in self.net.fallback.iter().filter(|host| !known(host)) {
+            let (node, host) = (self.clone(), host.clone());
+            dialling.spawn(async move { node.dial_host(&host).await });
+        }
+        while let Some(joined) = dialling.join_next().await {
+            match joined.unwrap_or_else(|aborted| Err(Error::new(Code::Internal, aborted.to_string()))) {
+                Ok(live) => return Ok(live),
+                Err(error) => told.because.extend(error.because.iter().cloned()),
             }
         }
-        Err(first)
+        Err(told)
     }
 
     async fn dial_host(&self, host: &str) -> Result<Arc<Live>, Error> {
         let net = &self.net;
         let expected = Some(self.member.identity.clone());
-        let within = net.options.connect_timeout;
+        let within = net.options.within(net.options.connect_timeout);
         let dialled = net
             .dialer
             .connect(host, &server_name(self.index), &net.identity, expected, within)

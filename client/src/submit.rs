@@ -119,7 +119,7 @@ impl Inner {
             );
             return Err(Error::new(Code::TooLarge, told));
         }
-        let until = Instant::now() + self.net.options.write_within;
+        let until = Instant::now() + self.net.options.within(self.net.options.write_within);
         let (mut doubt, mut pause, mut asked) = (false, RETRY_PAUSE, level);
         loop {
             let offered = self.offer(&encode(command, asked), asked, until).await;
@@ -163,13 +163,14 @@ impl Inner {
 
     /// Offers the bytes to one node after the other, the one that leads first, one more whenever that takes long.
     async fn offer(self: &Arc<Self>, bytes: &Bytes, level: Level, until: Instant) -> Offered {
-        let left = until.saturating_duration_since(Instant::now());
-        let within = match level {
-            Level::Committed => left.min(self.net.options.request_timeout),
-            Level::Verified | Level::Full => left,
-        };
         let ask = |node: Arc<Node>| {
             let bytes = bytes.clone();
+            // What is left when this one is asked: the others were asked before, and took their time.
+            let left = until.saturating_duration_since(Instant::now());
+            let within = match level {
+                Level::Committed => left.min(self.net.options.request_timeout),
+                Level::Verified | Level::Full => left,
+            };
             async move { take(&node, bytes, within).await }
         };
         let mut round = Round::new(self.leader_first(), self.net.options.write_spare_delay);

@@ -88,7 +88,7 @@ fn decisive(tried: &Tried<'_>, failures: &[(u16, Failure)]) -> Option<Error> {
 }
 
 fn undecided(tried: &Tried<'_>, failures: &[(u16, Failure)], culprits: &[Culprit]) -> Error {
-    let unreachable = |failure: &Failure| matches!(failure, Failure::NotSent(error) if error.code == Code::Unreachable);
+    let unreachable = |failure: &Failure| matches!(failure, Failure::NotSent(error) if matches!(error.code, Code::Unreachable | Code::Timeout));
     let code = if !culprits.is_empty() {
         Code::NodeAtFault
     } else if tried.answered == 0 && failures.iter().all(|(_, failure)| unreachable(failure)) {

@@ -96,6 +96,9 @@ async fn nobody_there_is_unreachable() {
         .await
         .unwrap_err();
     assert_eq!(error.code, Code::Unreachable);
+    let host = nobody.local_addr().unwrap().to_string();
+    assert!(error.because.iter().all(|line| line.contains(&host)), "{error}");
+    assert!(error.message.contains("no node can be reached"), "{error}");
 }
 
 #[tokio::test]

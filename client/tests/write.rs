@@ -352,3 +352,31 @@ async fn a_write_that_is_too_large_is_refused_here() {
     );
     assert_eq!((1..=3).map(|node| cluster.count(node, "resolve")).sum::<usize>(), 0);
 }
+
+#[tokio::test]
+async fn one_deadline_bounds_connecting_asking_and_writing_together() {
+    let cluster = Cluster::start(3).await;
+    for node in &cluster.nodes[1..] {
+        node.endpoint.close(0u32.into(), b"gone");
+    }
+    cluster.behave(1, |node| node.loses_commands = true);
+    let started = Instant::now();
+    let bounded = Options {
+        connect_timeout: Duration::from_millis(500),
+        until: started.checked_add(Duration::from_secs(2)),
+        ..options()
+    };
+    let client = cluster.client_of(cluster.bot.clone(), bounded).await.unwrap();
+    let error = client.put(PATH, b"value", PutOptions::default()).await.unwrap_err();
+    assert_eq!(error.code, Code::OutcomeUnknown, "{error}");
+    let late = client.get(PATH, None, "").await.unwrap_err();
+    assert!(
+        matches!(late.code, Code::NoQuorum | Code::Unreachable),
+        "nothing was sent that could have an effect: {late}"
+    );
+    assert!(
+        started.elapsed() < Duration::from_millis(2900),
+        "{:?}",
+        started.elapsed()
+    );
+}
