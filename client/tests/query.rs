@@ -262,7 +262,12 @@ async fn a_changed_cut_or_forged_export_is_refused() {
     fs::write(dir.join("leaves"), &leaves[..starts[8]]).unwrap();
     assert_eq!(verify().unwrap_err().audit, Some((node, 8)), "cut after entry 7");
     fs::write(dir.join("leaves"), &leaves[..starts[8] + 3]).unwrap();
-    assert_eq!(verify().unwrap_err().code, Code::Local, "cut inside a length");
+    assert_eq!(verify().unwrap_err().code, Code::AuditBroken, "cut inside a length");
+    fs::rename(dir.join("boots"), folder.path().join("boots")).unwrap();
+    let error = verify().unwrap_err();
+    assert_eq!(error.code, Code::AuditBroken, "{error}");
+    assert!(error.message.contains("boots is missing"), "{error}");
+    fs::rename(folder.path().join("boots"), dir.join("boots")).unwrap();
 
     // Leaves and hashes changed alike: the root tells, but not where.
     fs::write(dir.join("leaves"), &changed).unwrap();

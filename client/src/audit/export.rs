@@ -42,6 +42,21 @@ fn failed(path: &Path, error: &io::Error) -> Error {
     Error::new(Code::Local, format!("{}: {error}", path.display()))
 }
 
+/// A file of an export that cannot be read: what lacks a part of itself proves nothing.
+fn broken(path: &Path, error: &io::Error) -> Error {
+    let what = match error.kind() {
+        ErrorKind::NotFound => "is missing",
+        ErrorKind::UnexpectedEof => "is cut short",
+        ErrorKind::InvalidData => "is damaged",
+        _ => return failed(path, error),
+    };
+    Error::new(
+        Code::AuditBroken,
+        format!("this is no whole export: {} {what}", path.display()),
+    )
+    .next("symbolon audit export --node N --to NEW-FOLDER, or take it from whoever made it")
+}
+
 /// Fetches, verifies and writes the log of `node` into `dir`, which must not exist yet.
 ///
 /// # Errors
@@ -86,8 +101,13 @@ pub async fn export(client: &Client, node: u16, dir: &Path) -> Result<Audited, E
 ///
 /// # Errors
 /// [`Code::AuditBroken`] with the first bad entry where it can be told; [`Code::NotTheNode`] if roster or boot
-/// statements do not verify; [`Code::Local`] naming the file.
+/// statements do not verify; [`Code::Local`] naming what cannot be read.
 pub fn verify_dir(dir: &Path, pinned: &Hash) -> Result<Audited, Error> {
+    let found = dir.read_dir().map_err(|error| failed(dir, &error))?;
+    if found.count() == 0 {
+        return Err(Error::new(Code::Local, format!("{} is empty", dir.display()))
+            .next("give the folder that symbolon audit export wrote"));
+    }
     let roster = read_whole(&dir.join(ROSTER), ROSTER_BYTES_MAX)?;
     let roster = Roster::genesis(roster, Some(pinned), &AwsLc)
         .map_err(|bad| Error::new(Code::NotTheNode, format!("{ROSTER}: {bad}")))?;
@@ -101,7 +121,7 @@ pub fn verify_dir(dir: &Path, pinned: &Hash) -> Result<Audited, Error> {
     let path = dir.join(HASHES);
     let mut frontier = Frontier::new();
     let mut hashes = open(&path)?;
-    while let Some(hash) = read_hash(&mut hashes).map_err(|error| failed(&path, &error))? {
+    while let Some(hash) = read_hash(&mut hashes).map_err(|error| broken(&path, &error))? {
         frontier.append(hash, |_, _, _| {});
     }
     // Hashes that lead to the signed root are those of the true leaves; others say nothing.
@@ -110,12 +130,12 @@ pub fn verify_dir(dir: &Path, pinned: &Hash) -> Result<Audited, Error> {
 
     let path = dir.join(LEAVES);
     let mut leaves = open(&path)?;
-    while let Some(leaf) = read_framed(&mut leaves, LEAF_BYTES_MAX).map_err(|error| failed(&path, &error))? {
+    while let Some(leaf) = read_framed(&mut leaves, LEAF_BYTES_MAX).map_err(|error| broken(&path, &error))? {
         let index = verifier.size();
         if index >= checkpoint.size() {
             return Err(told(Defect::Changed { index }));
         }
-        let expected = read_hash(&mut hashes).map_err(|error| failed(&dir.join(HASHES), &error))?;
+        let expected = read_hash(&mut hashes).map_err(|error| broken(&dir.join(HASHES), &error))?;
         let pushed = verifier.push(leaf);
         let changed = matches!(&pushed, Ok(hash) if expected != Some(*hash));
         if true_hashes && (changed || pushed.is_err()) {
@@ -131,7 +151,7 @@ fn read_boots(path: &Path, roster: &Roster) -> Result<(u16, Vec<Boot>), Error> {
     let refused = |why: String| Error::new(Code::NotTheNode, format!("{BOOTS}: {why}"));
     let mut file = open(path)?;
     let (mut node, mut boots) = (None, Vec::new());
-    while let Some(bytes) = read_framed(&mut file, BOOT_BYTES_MAX).map_err(|error| failed(path, &error))? {
+    while let Some(bytes) = read_framed(&mut file, BOOT_BYTES_MAX).map_err(|error| broken(path, &error))? {
         let statement = v1::BootKeys::decode(bytes).map_err(|_| refused("a statement does not parse".to_owned()))?;
         let index =
             u16::try_from(statement.node).map_err(|_| refused(format!("there is no node {}", statement.node)))?;
@@ -146,7 +166,7 @@ fn read_boots(path: &Path, roster: &Roster) -> Result<(u16, Vec<Boot>), Error> {
 }
 
 fn open(path: &Path) -> Result<BufReader<File>, Error> {
-    let file = File::open(path).map_err(|error| failed(path, &error))?;
+    let file = File::open(path).map_err(|error| broken(path, &error))?;
     let bytes = file.metadata().map_err(|error| failed(path, &error))?.len();
     if bytes > EXPORT_BYTES_MAX {
         let what = format!(
@@ -159,7 +179,7 @@ fn open(path: &Path) -> Result<BufReader<File>, Error> {
 }
 
 fn read_whole(path: &Path, most: usize) -> Result<Bytes, Error> {
-    let file = File::open(path).map_err(|error| failed(path, &error))?;
+    let file = File::open(path).map_err(|error| broken(path, &error))?;
     let mut bytes = Vec::new();
     file.take(most as u64 + 1)
         .read_to_end(&mut bytes)
