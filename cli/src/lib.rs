@@ -11,6 +11,7 @@ mod args;
 mod catalogue;
 mod failure;
 mod genesis;
+mod habits;
 mod limits;
 mod mask;
 mod output;
@@ -33,9 +34,10 @@ use crate::settings::{Places, Settings};
 
 /// Runs the command with these arguments, the program's name first.
 pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
-    let arguments = match Arguments::try_parse_from(arguments) {
+    let words: Vec<OsString> = arguments.into_iter().collect();
+    let arguments = match Arguments::try_parse_from(&words) {
         Ok(arguments) => arguments,
-        Err(error) => return from_clap(&error),
+        Err(error) => return from_clap(&error, &words),
     };
     match run(arguments) {
         Ok(code) => ExitCode::from(code),
@@ -50,13 +52,16 @@ fn run(arguments: Arguments) -> Result<u8, Error> {
     // This process holds values in the clear: if it crashes, they must not land in a file.
     let no_core = nix::sys::resource::setrlimit(nix::sys::resource::Resource::RLIMIT_CORE, 0, 0);
     no_core.map_err(|error| local(format!("core dumps could not be switched off: {error}")))?;
-    if let Some(code) = verbs::offline(&arguments.verb)? {
+    if let Some(code) = verbs::offline(&arguments.verb, &arguments.global)? {
         return Ok(code);
     }
     let settings = Settings::resolve(arguments.global, &Places::of_this_process()?)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(|error| local(format!("the runtime could not start: {error}")))?;
-    runtime.block_on(verbs::run(arguments.verb, settings))
+    let done = runtime.block_on(verbs::run(arguments.verb, settings));
+    // A name that is still being resolved must not hold back what is known already.
+    runtime.shutdown_background();
+    done
 }
 
 /// What a verb returns when all went well.

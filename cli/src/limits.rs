@@ -37,3 +37,6 @@ pub(crate) const LAG_WARN: u64 = 1_000;
 
 /// An operator's command that needs several signatures holds so long unless told otherwise.
 pub(crate) const COLLECT_WITHIN: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// How much earlier a saved command expires than nodes would allow: their log time may be behind this machine's clock.
+pub(crate) const EXPIRY_SPARE: Duration = Duration::from_secs(60);

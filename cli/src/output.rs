@@ -38,6 +38,12 @@ impl Record {
         self
     }
 
+    /// These fields alone, in their order here.
+    pub(crate) fn only(mut self, names: &[&str]) -> Self {
+        self.0.retain(|(name, _)| names.contains(name));
+        self
+    }
+
     fn get(&self, name: &str) -> Option<&Value> {
         self.0.iter().find(|(field, _)| *field == name).map(|(_, value)| value)
     }
@@ -65,6 +71,19 @@ pub(crate) struct Output {
 }
 
 impl Output {
+    /// Whether a person reads it, who wants it short.
+    pub(crate) fn for_people(&self) -> bool {
+        self.format == Format::Table && self.field.is_none()
+    }
+
+    /// Writes a table for people, below each record the line that does not fit into it.
+    pub(crate) fn folded(&self, rows: &[(Record, String)], nothing: &str) -> Result<(), Error> {
+        if rows.is_empty() {
+            say(nothing);
+        }
+        write_all(&fold(rows))
+    }
+
     /// Writes a list; `nothing` is said on stderr if it is empty.
     pub(crate) fn list(&self, records: &[Record], nothing: &str) -> Result<(), Error> {
         if records.is_empty() && self.format == Format::Table {
@@ -147,7 +166,8 @@ pub(crate) fn printable(text: &str) -> String {
         .collect()
 }
 
-fn table(records: &[Record]) -> String {
+/// A table for people.
+pub(crate) fn table(records: &[Record]) -> String {
     let Some(first) = records.first() else {
         return String::new();
     };
@@ -165,6 +185,17 @@ fn table(records: &[Record]) -> String {
         .lines()
         .map(|line| format!("{}\n", line.strip_prefix(' ').unwrap_or(line).trim_end()))
         .collect()
+}
+
+fn fold(rows: &[(Record, String)]) -> String {
+    let records: Vec<Record> = rows.iter().map(|(record, _)| record.clone()).collect();
+    let table = table(&records);
+    let below = std::iter::once("").chain(rows.iter().map(|(_, below)| below.as_str()));
+    let lines = table.lines().zip(below).map(|(line, below)| match below {
+        "" => format!("{line}\n"),
+        below => format!("{line}\n    {}\n", printable(below)),
+    });
+    lines.collect()
 }
 
 fn json(value: &impl Serialize) -> Result<String, Error> {
@@ -234,6 +265,17 @@ mod tests {
         stripe  3        a, b
         db�[2J  -        -
         ");
+    }
+
+    #[test]
+    fn what_does_not_fit_into_a_table_stands_below_its_line() {
+        let [one, two] = <[Record; 2]>::try_from(records()).unwrap();
+        insta::assert_snapshot!(fold(&[(one, "permit \"a\"".into()), (two, String::new())]), @r#"
+        NAME    VERSION  GROUPS
+        stripe  3        a, b
+            permit "a"
+        db�[2J  -        -
+        "#);
     }
 
     #[test]

@@ -21,6 +21,7 @@ use std::time::Duration;
 
 use clap::Args;
 use serde::Deserialize;
+use symbolon_devcluster::Paths;
 
 use crate::failure::{Error, file, local};
 use crate::limits::{CONFIG_BYTES_MAX, TIMEOUT};
@@ -43,7 +44,7 @@ pub(crate) struct Global {
         value_name = "NAME"
     )]
     pub(crate) context: Option<String>,
-    /// Address of the cluster: symbolon://host:port,…?genesis=…
+    /// Address of the cluster: symbolon://host:port,…?genesis=…; its roster is fetched there
     #[arg(
         long,
         global = true,
@@ -75,7 +76,7 @@ pub(crate) struct Global {
     /// Write this field alone
     #[arg(long, global = true, value_name = "NAME")]
     pub(crate) field: Option<String>,
-    /// How long a call may take, such as 10s
+    /// How long it may take, such as 10s; of audit logs each answer
     #[arg(long, global = true, env = "SYMBOLON_TIMEOUT", hide_env_values = true, value_parser = parse_duration, value_name = "TIME")]
     pub(crate) timeout: Option<Duration>,
     /// User configuration file
@@ -87,6 +88,16 @@ pub(crate) struct Global {
         value_name = "FILE"
     )]
     pub(crate) config: Option<PathBuf>,
+}
+
+impl Global {
+    /// As flags and variables alone say it, for verbs that read no file.
+    pub(crate) fn output(&self) -> Output {
+        Output {
+            format: self.output.unwrap_or_default(),
+            field: self.field.clone(),
+        }
+    }
 }
 
 /// What the user and system files may say.
@@ -152,6 +163,8 @@ pub(crate) struct Settings {
     pub(crate) output: Output,
     pub(crate) timeout: Duration,
     pub(crate) user_file: PathBuf,
+    /// The folder of the chosen cluster, if `symbolon dev` runs it.
+    pub(crate) dev_folder: Option<PathBuf>,
     /// Which configuration files were read, for `doctor`.
     pub(crate) files: Vec<PathBuf>,
 }
@@ -176,6 +189,8 @@ impl Settings {
             Some(name) => Some(find_context(name, &user, &user_file, &system, &places.system_file)?),
             None => None,
         };
+        let of_context = entry.as_ref().filter(|_| global.endpoint.is_none());
+        let dev_folder = of_context.and_then(|entry| dev_folder(entry.identity.as_deref()?));
         let timeout_text = project.timeout.or(user.timeout).or(system.timeout);
         let timeout = match (global.timeout, timeout_text) {
             (Some(timeout), _) => timeout,
@@ -199,9 +214,16 @@ impl Settings {
             },
             timeout,
             user_file,
+            dev_folder,
             files,
         })
     }
+}
+
+/// The folder of the cluster whose operator has this identity, if it is one that `symbolon dev` made.
+fn dev_folder(identity: &Path) -> Option<PathBuf> {
+    let folder = identity.parent()?.parent()?;
+    Paths::new(folder).description().is_file().then(|| folder.to_path_buf())
 }
 
 /// The project file of this folder or the nearest above.
@@ -287,9 +309,25 @@ fn find_context(
     })
 }
 
+/// What writing a context came to.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Written {
+    /// It is the chosen context now.
+    pub(crate) chosen: bool,
+    /// Another cluster that it led to until now: the folder, if `symbolon dev` made it, else the address.
+    pub(crate) displaced: Option<Displaced>,
+}
+
+/// Where a context led before.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Displaced {
+    DevFolder(PathBuf),
+    Endpoint(String),
+}
+
 /// Writes a context into the user's file, keeping what is there, comments included. It becomes the chosen one only if
-/// none is chosen yet; returns whether it is the chosen one now.
-pub(crate) fn write_context(user_file: &Path, name: &str, endpoint: &str, identity: &Path) -> Result<bool, Error> {
+/// none is chosen yet.
+pub(crate) fn write_context(user_file: &Path, name: &str, endpoint: &str, identity: &Path) -> Result<Written, Error> {
     let text = match std::fs::read_to_string(user_file) {
         Ok(text) => text,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => String::new(),
@@ -317,26 +355,65 @@ pub(crate) fn write_context(user_file: &Path, name: &str, endpoint: &str, identi
     entry.insert("identity", toml_edit::value(identity));
     let contexts = contexts.as_table_mut();
     let contexts = contexts.ok_or_else(|| local(format!("{}: 'contexts' is not a table", user_file.display())))?;
-    contexts.insert(name, entry.into());
+    let before = contexts.insert(name, entry.into());
     replace_file(user_file, document.to_string().as_bytes())?;
-    Ok(chosen)
+    Ok(Written {
+        chosen,
+        displaced: before.and_then(|before| displaced(&before, endpoint, identity)),
+    })
+}
+
+/// The cluster that an entry led to, if it is another than this.
+fn displaced(before: &toml_edit::Item, endpoint: &str, identity: &str) -> Option<Displaced> {
+    let text = |key: &str| before.get(key).and_then(toml_edit::Item::as_str);
+    let (old_endpoint, old_identity) = (text("endpoint")?, text("identity"));
+    // The same folder with a new genesis is the same cluster, made anew.
+    if old_endpoint == endpoint || old_identity == Some(identity) {
+        return None;
+    }
+    let folder = old_identity.and_then(|identity| dev_folder(Path::new(identity)));
+    Some(folder.map_or_else(|| Displaced::Endpoint(old_endpoint.to_owned()), Displaced::DevFolder))
 }
 
 /// Replaces a file as a whole, or leaves it as it was. Only its owner may read it.
 pub(crate) fn replace_file(path: &Path, content: &[u8]) -> Result<(), Error> {
+    let new = written(path, content, 0o600)?;
+    new.persist(path).map_err(|error| file(path, &error.error))?;
+    Ok(())
+}
+
+/// As [`replace_file`], for what everybody may read.
+pub(crate) fn replace_public_file(path: &Path, content: &[u8]) -> Result<(), Error> {
+    let new = written(path, content, 0o644)?;
+    new.persist(path).map_err(|error| file(path, &error.error))?;
+    Ok(())
+}
+
+/// Writes a file as a whole, unless there is one.
+pub(crate) fn new_file(path: &Path, content: &[u8]) -> Result<(), Error> {
+    let new = written(path, content, 0o600)?;
+    new.persist_noclobber(path).map_err(|error| file(path, &error.error))?;
+    Ok(())
+}
+
+/// The content in a file without a name yet, beside `path`.
+fn written(path: &Path, content: &[u8], mode: u32) -> Result<tempfile::NamedTempFile, Error> {
     use std::io::Write;
+    use std::os::unix::fs::PermissionsExt;
     let folder = path
         .parent()
         .filter(|folder| !folder.as_os_str().is_empty())
         .unwrap_or_else(|| Path::new("."));
     let failed = |error: std::io::Error| file(path, &error);
     std::fs::create_dir_all(folder).map_err(failed)?;
-    let mut new = tempfile::NamedTempFile::new_in(folder).map_err(failed)?;
+    let mut new = tempfile::Builder::new()
+        .permissions(std::fs::Permissions::from_mode(mode))
+        .tempfile_in(folder)
+        .map_err(failed)?;
     new.write_all(content)
         .and_then(|()| new.as_file().sync_all())
         .map_err(failed)?;
-    new.persist(path).map_err(|error| failed(error.error))?;
-    Ok(())
+    Ok(new)
 }
 
 #[cfg(test)]
@@ -470,7 +547,8 @@ mod tests {
     #[test]
     fn a_written_context_is_chosen_only_if_none_was_and_keeps_comments() {
         let empty = world("", "", "");
-        assert!(write_context(&empty.places.user_file, "dev", "e", Path::new("/i")).unwrap());
+        let written = write_context(&empty.places.user_file, "dev", "e", Path::new("/i")).unwrap();
+        assert_eq!((written.chosen, written.displaced), (true, None));
         let settings = resolve(&empty, Global::default());
         assert_eq!(
             (settings.endpoint.as_deref(), settings.identity),
@@ -482,12 +560,38 @@ mod tests {
             "# mine\ncontext = \"prod\"\n[contexts.prod]\nendpoint = \"p\"\n",
             "",
         );
-        assert!(!write_context(&other.places.user_file, "dev", "e", Path::new("/i")).unwrap());
+        let written = write_context(&other.places.user_file, "dev", "e", Path::new("/i")).unwrap();
+        assert!(!written.chosen);
         let text = fs::read_to_string(&other.places.user_file).unwrap();
         assert!(
             text.starts_with("# mine\ncontext = \"prod\"") && text.contains("[contexts.dev]"),
             "{text}"
         );
         assert_eq!(resolve(&other, Global::default()).endpoint.as_deref(), Some("p"));
+    }
+
+    #[test]
+    fn a_context_that_leads_elsewhere_from_now_on_tells_where_it_led() {
+        let world = world("", "", "");
+        let file = &world.places.user_file;
+        let cluster = world.places.folder.join("one");
+        fs::create_dir_all(&cluster).unwrap();
+        fs::write(Paths::new(&cluster).description(), "").unwrap();
+        let one = Paths::new(&cluster).identity("op-1");
+        let displaced =
+            |endpoint: &str, identity: &Path| write_context(file, "dev", endpoint, identity).unwrap().displaced;
+        assert_eq!(displaced("a", &one), None);
+        assert_eq!(resolve(&world, Global::default()).dev_folder.as_ref(), Some(&cluster));
+        assert_eq!(displaced("a2", &one), None, "made anew in its folder");
+        assert_eq!(displaced("b", Path::new("/two")), Some(Displaced::DevFolder(cluster)));
+        assert_eq!(
+            displaced("c", Path::new("/three")),
+            Some(Displaced::Endpoint("b".into()))
+        );
+        let flag = Global {
+            endpoint: Some("d".into()),
+            ..Global::default()
+        };
+        assert_eq!(resolve(&world, flag).dev_folder, None);
     }
 }

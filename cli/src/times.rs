@@ -2,11 +2,17 @@
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use serde_json::Value;
+
 use crate::failure::{Error, local};
 
 /// `90d`, `15m`, `1h 30m`.
 pub(crate) fn parse_duration(text: &str) -> Result<Duration, String> {
-    let duration = humantime::parse_duration(text).map_err(|error| format!("{error}; write it as 15m, 12h or 90d"))?;
+    let duration = humantime::parse_duration(text).map_err(|error| match error {
+        // Its words repeat what was written, which may be a value in the wrong place.
+        humantime::DurationError::UnknownUnit { .. } => "its unit is not known; write it as 15m, 12h or 90d".to_owned(),
+        error => format!("{error}; write it as 15m, 12h or 90d"),
+    })?;
     if duration.is_zero() {
         return Err("nothing lives for no time at all; write it as 15m, 12h or 90d".to_owned());
     }
@@ -36,9 +42,38 @@ pub(crate) fn show_ms(ms: u64) -> String {
     humantime::format_rfc3339_millis(time).to_string()
 }
 
+/// As data: RFC 3339 in UTC, nothing for never.
+pub(crate) fn time(ms: u64) -> Value {
+    match ms {
+        0 => Value::Null,
+        ms => show_ms(ms).into(),
+    }
+}
+
+/// As short as a person needs it, in UTC: the time of today, else the day and the minute.
+pub(crate) fn brief(ms: u64, now_ms: u64) -> String {
+    let (text, now) = (show_ms(ms), show_ms(now_ms));
+    let today = text.get(..10) == now.get(..10);
+    let shown = if today {
+        text.get(11..19).map(str::to_owned)
+    } else {
+        text.get(..16).map(|text| text.replace('T', " "))
+    };
+    shown.unwrap_or(text)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_brief_time_is_that_of_today_or_a_day_and_a_minute() {
+        let day = 24 * 60 * 60 * 1000;
+        assert_eq!(brief(61_000, day - 1), "00:01:01");
+        assert_eq!(brief(61_000, day), "1970-01-01 00:01");
+        assert_eq!(brief(0, day), "never");
+        assert_eq!(time(0), Value::Null);
+    }
 
     #[test]
     fn times_are_rfc_3339_and_never_panic() {

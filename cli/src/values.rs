@@ -9,7 +9,7 @@ use symbolon_crypto::secret::SecretBytes;
 use symbolon_wire::Code;
 use zeroize::Zeroizing;
 
-use crate::failure::{Error, file, local, usage};
+use crate::failure::{Error, local, usage};
 
 /// Where a value comes from: `@file`, `-`, or (left out) a prompt.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -44,8 +44,12 @@ fn on_the_command_line() -> Error {
 pub(crate) fn read(source: Option<&Source>) -> Result<SecretBytes, Error> {
     match source {
         Some(Source::File(path)) => {
-            let opened = File::open(path).map_err(|error| file(path, &error))?;
-            read_limited(opened, &path.display().to_string())
+            // Not named: whoever took '@' for a part of the value has written the value there.
+            let opened = File::open(path).map_err(|error| {
+                local(format!("the file behind '@' cannot be read: {error}"))
+                    .because("it is not repeated here, since it may be a value")
+            })?;
+            read_limited(opened, "the file behind '@'")
         }
         Some(Source::Stdin) => read_limited(io::stdin().lock(), "stdin"),
         None if io::stdin().is_terminal() => prompt(),
@@ -101,6 +105,14 @@ mod tests {
             let error = parse(words).unwrap_err().to_string();
             assert!(error.contains("@file") && !error.contains("hunter"), "{error}");
         }
+    }
+
+    #[test]
+    fn a_value_that_begins_with_an_at_sign_is_not_repeated() {
+        let error = read(parse(&["@dmin_hunter2"]).unwrap().as_ref())
+            .unwrap_err()
+            .to_string();
+        assert!(error.contains("behind '@'") && !error.contains("hunter2"), "{error}");
     }
 
     #[test]

@@ -138,6 +138,26 @@ fn a_value_on_the_command_line_is_refused_and_not_repeated() {
 }
 
 #[test]
+fn a_value_that_looks_like_an_option_or_stands_in_the_path_is_not_repeated() {
+    for arguments in [
+        ["put", "prod/key", "--hunter2"].as_slice(),
+        &["put", "prod/key=hunter2"],
+        &["put", "Hunter2", "-"],
+        &["put", "hunter2", "prod/key"],
+        &["put", "prod/key", "@hunter2"],
+        &["run", "--env", "KEY=hunter2!", "--", "true"],
+    ] {
+        let output = World::new().run(arguments);
+        let shown = text(&output.stderr).to_lowercase();
+        assert!(matches!(output.status.code(), Some(1 | 2)), "{arguments:?}: {shown}");
+        assert!(
+            shown.starts_with("error[sy") && !shown.contains("unter2"),
+            "{arguments:?}: {shown}"
+        );
+    }
+}
+
+#[test]
 fn a_value_larger_than_the_limit_is_refused() {
     let output = World::new().run_with_input(&["put", "prod/key", "-"], &[b'x'; 64 * 1024 + 1]);
     assert_eq!(output.status.code(), Some(2));
@@ -165,6 +185,12 @@ fn a_code_is_explained() {
     next  The lines `because` name the policy by file and line. Ask its owner, or change it: `symbolon policy show --text`.
     ");
     assert_eq!(world.run(&["explain", "SY9999"]).status.code(), Some(2));
+    assert_eq!(
+        text(&world.run(&["explain", "403", "--field", "code"]).stdout),
+        "SY0403\n"
+    );
+    let all = text(&world.run(&["explain", "--all", "-o", "jsonl"]).stdout);
+    assert!(all.lines().all(|line| line.starts_with("{\"code\":\"SY")), "{all}");
 }
 
 #[test]
@@ -187,6 +213,11 @@ fn an_identity_is_written_for_its_owner_alone_and_never_overwritten() {
     assert_eq!(
         fs::metadata(world.path().join("ada")).unwrap().permissions().mode() & 0o777,
         0o600
+    );
+    assert_eq!(
+        fs::metadata(world.path().join("ada.pub")).unwrap().permissions().mode() & 0o777,
+        0o644,
+        "the public half is for others"
     );
     let public = fs::read_to_string(world.path().join("ada.pub")).unwrap();
     assert!(

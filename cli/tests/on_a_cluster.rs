@@ -5,6 +5,7 @@ use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
+use std::time::{Duration, Instant};
 
 use symbolon_devcluster::limits::READY_WITHIN;
 use symbolon_devcluster::{Cluster, Spec};
@@ -98,6 +99,10 @@ impl World {
         let early = self.run(&["command", "submit", "change.command"]);
         assert_eq!(early.status.code(), Some(4), "{}", text(&early.stderr));
         // A command that was refused is spent with its nonce: the change is made anew.
+        let kept = self.run(&saving);
+        assert_eq!(kept.status.code(), Some(1), "a file with signatures is not replaced");
+        assert!(text(&kept.stderr).contains("--force"), "{}", text(&kept.stderr));
+        saving.push("--force");
         self.ok(&saving);
         let second = self.cluster.paths().identity("op-2");
         let signed = self
@@ -108,6 +113,7 @@ impl World {
         self.ok(&["command", "submit", "change.command"]);
         // The same bytes count once; made anew, they would now be a conflict or exist already.
         self.ok(&["command", "submit", "change.command"]);
+        fs::remove_file(self.path("change.command")).unwrap();
     }
 }
 
@@ -140,6 +146,12 @@ async fn what_a_user_does_in_a_day_works_and_gives_the_exit_codes_that_are_promi
     world.ok(&["identity", "new", "spiffe://acme/agent/bot", "--out", "bot"]);
     let unknown = world.run_as("bot", &["get", "prod/db/password"]);
     assert_eq!(unknown.status.code(), Some(3), "{}", text(&unknown.stderr));
+    assert!(
+        text(&unknown.stderr).contains("symbolon agent register"),
+        "{}",
+        text(&unknown.stderr)
+    );
+    stands_in_no_roster(&world);
     let register = [
         "agent",
         "register",
@@ -156,6 +168,7 @@ async fn what_a_user_does_in_a_day_works_and_gives_the_exit_codes_that_are_promi
     world.both_sign(&register);
 
     secrets(&world);
+    another_address(&world);
     child_processes(&world);
     audit_logs(&world);
 
@@ -163,9 +176,67 @@ async fn what_a_user_does_in_a_day_works_and_gives_the_exit_codes_that_are_promi
     for node in [1, 2] {
         world.cluster.kill(node).unwrap();
     }
-    let alone = world.run(&["--timeout", "3s", "get", "prod/db/password"]);
-    assert_eq!(alone.status.code(), Some(6), "{}", text(&alone.stderr));
-    assert_eq!(world.run(&["--timeout", "3s", "status"]).status.code(), Some(6));
+    without_a_quorum(&world);
+    world.cluster.kill(3).unwrap();
+    without_any_node(&world);
+}
+
+fn without_a_quorum(world: &World) {
+    fs::write(world.path("value"), "value").unwrap();
+    let verbs: [(&[&str], &[i32]); 6] = [
+        (&["get", "prod/db/password"], &[6]),
+        (&["status"], &[6]),
+        (&["list", "prod"], &[6]),
+        (&["audit", "tail"], &[0]),
+        // It may have been proposed, or nobody was found who could.
+        (&["put", "prod/db/late", "@value"], &[6, 11]),
+        (&["delete", "prod/db/password", "--versions", "2"], &[6, 11]),
+    ];
+    for (verb, codes) in verbs {
+        let since = Instant::now();
+        let output = world.run(&[&["--timeout", "3s"], verb].concat());
+        let (took, code) = (since.elapsed(), output.status.code().unwrap());
+        assert!(codes.contains(&code), "{verb:?}: {code}: {}", text(&output.stderr));
+        assert!(took < Duration::from_millis(4500), "{verb:?} took {took:?} of 3 s");
+    }
+    let doctor = text(&world.run(&["--timeout", "3s", "doctor"]).stdout);
+    assert!(
+        doctor.contains("log time stands still without a quorum") && !doctor.contains("NTP"),
+        "{doctor}"
+    );
+}
+
+fn without_any_node(world: &World) {
+    let since = Instant::now();
+    let output = world.run(&["--timeout", "2s", "get", "prod/db/password"]);
+    let told = text(&output.stderr);
+    assert_eq!(output.status.code(), Some(6), "{told}");
+    assert!(told.starts_with("error[SY0521]: no node can be reached"), "{told}");
+    assert_eq!(
+        told.matches("does not answer").count(),
+        3,
+        "each address with its cause: {told}"
+    );
+    assert!(told.contains("symbolon doctor"), "{told}");
+    assert!(since.elapsed() < Duration::from_millis(3500), "{:?}", since.elapsed());
+}
+
+/// The signature of somebody else would not count, so that it is not made.
+fn stands_in_no_roster(world: &World) {
+    world.ok(&["policy", "apply", "policies", "--save", "theirs.command"]);
+    let before = fs::read(world.path("theirs.command")).unwrap();
+    let refused = world.run_as("bot", &["command", "sign", "theirs.command"]);
+    assert_eq!(refused.status.code(), Some(4), "{}", text(&refused.stderr));
+    assert_eq!(fs::read(world.path("theirs.command")).unwrap(), before);
+}
+
+/// Hosts that are named are tried, even when the cluster is known already.
+fn another_address(world: &World) {
+    let (_, genesis) = world.cluster.endpoint().split_once('?').unwrap();
+    let endpoint = format!("symbolon://127.0.0.1:9?{genesis}");
+    let wrong = world.run(&["--endpoint", &endpoint, "--timeout", "2s", "list"]);
+    assert_eq!(wrong.status.code(), Some(6), "{}", text(&wrong.stderr));
+    assert!(text(&wrong.stderr).contains("127.0.0.1:9"), "{}", text(&wrong.stderr));
 }
 
 fn secrets(world: &World) {
@@ -187,14 +258,27 @@ fn secrets(world: &World) {
     fs::write(world.path("new"), "second").unwrap();
     let conflict = world.run(&["put", "prod/db/password", "@new", "--cas", "7"]);
     assert_eq!(conflict.status.code(), Some(8), "{}", text(&conflict.stderr));
+    let next = "next     symbolon metadata prod/db/password";
+    assert!(text(&conflict.stderr).contains(next), "{}", text(&conflict.stderr));
+    let absent = world.run(&["get", "prod/db/nothing"]);
+    assert_eq!(absent.status.code(), Some(7), "{}", text(&absent.stderr));
+    let next = "next     symbolon list prod/db ";
+    assert!(text(&absent.stderr).contains(next), "{}", text(&absent.stderr));
+    assert_eq!(
+        world
+            .ok(&["metadata", "prod/db/password", "-o", "jsonl"])
+            .matches("\"expires\":null")
+            .count(),
+        1
+    );
     assert_eq!(
         world.ok(&["put", "prod/db/password", "@new", "--cas", "1", "--field", "version"]),
         "2\n"
     );
     world.ok(&["delete", "prod/db/password", "--versions", "1"]);
     assert_eq!(
-        world.ok(&["metadata", "prod/db/password", "--field", "deleted"]),
-        "true\nfalse\n"
+        world.ok(&["metadata", "prod/db/password", "--field", "state"]),
+        "deleted\nreadable\n"
     );
     assert_eq!(
         world.run(&["get", "prod/db/password", "--version", "1"]).status.code(),
@@ -257,6 +341,15 @@ fn audit_logs(world: &World) {
     assert!(!refused.contains("correct horse"), "values are not");
     world.ok(&["audit", "export", "--node", "2", "--to", "log-2"]);
     world.ok(&["audit", "verify", "--dir", "log-2"]);
+    fs::rename(world.path("log-2/boots"), world.path("boots")).unwrap();
+    let partial = world.run(&["audit", "verify", "--dir", "log-2"]);
+    assert_eq!(partial.status.code(), Some(9), "{}", text(&partial.stderr));
+    assert!(
+        text(&partial.stderr).contains("boots is missing"),
+        "{}",
+        text(&partial.stderr)
+    );
+    fs::rename(world.path("boots"), world.path("log-2/boots")).unwrap();
     let leaves = world.path("log-2/leaves");
     let mut bytes = fs::read(&leaves).unwrap();
     let last = bytes.len() - 1;

@@ -1,6 +1,6 @@
 //! `agent register|list|remove|rekey`.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -16,8 +16,8 @@ use crate::output::Record;
 use crate::progress::while_waiting;
 use crate::session::connect;
 use crate::settings::Settings;
-use crate::times::{ms, now_ms, parse_duration, show_ms};
-use crate::verbs::command::{Saving, submit_or_save};
+use crate::times::{ms, now_ms, parse_duration, show_ms, time};
+use crate::verbs::command::{Change, Saving, submit_or_save};
 use crate::verbs::identity::Public;
 
 #[derive(Debug, Subcommand)]
@@ -100,6 +100,25 @@ pub(crate) async fn agent(verb: &Agent, settings: &Settings) -> Result<u8, Error
         Agent::Register(register) => {
             let public = Public::load(&register.public)?;
             let client = connect(settings).await?;
+            let expires_ms = now_ms()?.saturating_add(ms(register.expires));
+            let groups = match register.groups.as_slice() {
+                [] => "no group".to_owned(),
+                groups => groups.join(", "),
+            };
+            let done = format!(
+                "{} is registered, in {groups}, until {}",
+                public.name,
+                show_ms(expires_ms)
+            );
+            let record = Record::new()
+                .with("name", public.name.to_string())
+                .with("principal", public.principal.to_string())
+                .with("groups", register.groups.clone())
+                .with("expires", time(expires_ms));
+            let next = format!(
+                "symbolon --identity {} get PATH   (what policies allow it: symbolon policy show)",
+                private_half(&register.public).display()
+            );
             let payload = Payload::Register(v1::RegisterPrincipal {
                 id: Bytes::copy_from_slice(public.principal.bytes()),
                 tenant: Bytes::copy_from_slice(client.roster().first_tenant.bytes()),
@@ -107,11 +126,11 @@ pub(crate) async fn agent(verb: &Agent, settings: &Settings) -> Result<u8, Error
                 name: public.name.to_string(),
                 owner: register.owner.clone(),
                 purpose: register.purpose.clone(),
-                expires_ms: now_ms()?.saturating_add(ms(register.expires)),
+                expires_ms,
                 groups: register.groups.clone(),
                 keys: vec![Bytes::copy_from_slice(public.key.spki())],
             });
-            submit(&client, payload, &register.saving, settings).await
+            submit(&client, payload, (done, record, next), &register.saving, settings).await
         }
         Agent::List => {
             let client = connect(settings).await?;
@@ -123,13 +142,15 @@ pub(crate) async fn agent(verb: &Agent, settings: &Settings) -> Result<u8, Error
         Agent::Remove { agent, saving } => {
             let client = connect(settings).await?;
             let found = find(&client, agent).await?;
-            submit(
-                &client,
-                Payload::Remove(v1::RemovePrincipal { id: found.id }),
-                saving,
-                settings,
-            )
-            .await
+            let told = (
+                format!("{} is removed: new requests get nothing", found.name),
+                Record::new()
+                    .with("name", found.name.as_str())
+                    .with("principal", hex::encode(&found.id)),
+                "symbolon agent list".to_owned(),
+            );
+            let payload = Payload::Remove(v1::RemovePrincipal { id: found.id });
+            submit(&client, payload, told, saving, settings).await
         }
         Agent::Rekey { agent, keys, saving } => {
             let publics = keys
@@ -141,20 +162,47 @@ pub(crate) async fn agent(verb: &Agent, settings: &Settings) -> Result<u8, Error
             let keys = publics
                 .iter()
                 .map(|public| Bytes::copy_from_slice(public.key.spki()))
-                .collect();
-            submit(
-                &client,
-                Payload::Rekey(v1::RekeyPrincipal { id: found.id, keys }),
-                saving,
-                settings,
-            )
-            .await
+                .collect::<Vec<_>>();
+            let told = (
+                format!(
+                    "{} has new keys ({}); the present ones are refused",
+                    found.name,
+                    keys.len()
+                ),
+                Record::new()
+                    .with("name", found.name.as_str())
+                    .with("principal", hex::encode(&found.id)),
+                "symbolon agent list".to_owned(),
+            );
+            let payload = Payload::Rekey(v1::RekeyPrincipal { id: found.id, keys });
+            submit(&client, payload, told, saving, settings).await
         }
     }
 }
 
-async fn submit(client: &Client, payload: Payload, saving: &Saving, settings: &Settings) -> Result<u8, Error> {
-    submit_or_save(client, payload, client.roster().identity_signatures, saving, settings).await
+async fn submit(
+    client: &Client,
+    payload: Payload,
+    (done, record, next): (String, Record, String),
+    saving: &Saving,
+    settings: &Settings,
+) -> Result<u8, Error> {
+    let change = Change {
+        payload,
+        signatures_needed: client.roster().identity_signatures,
+        done,
+        record,
+        next,
+    };
+    submit_or_save(client, change, saving, settings).await
+}
+
+/// `bot.identity.pub` lies beside `bot.identity`.
+fn private_half(public: &Path) -> PathBuf {
+    match public.extension().is_some_and(|extension| extension == "pub") {
+        true => public.with_extension(""),
+        false => PathBuf::from("FILE"),
+    }
 }
 
 /// The registered principal of this name or id.
@@ -184,7 +232,7 @@ fn listed(principal: &v1::Principal) -> Record {
         .with("kind", kind)
         .with("owner", principal.owner.as_str())
         .with("purpose", principal.purpose.as_str())
-        .with("expires", show_ms(principal.expires_ms))
+        .with("expires", time(principal.expires_ms))
         .with("groups", principal.groups.clone())
         .with("principal", hex::encode(&principal.id))
         .with("fingerprints", keys.collect::<Vec<_>>())

@@ -9,14 +9,15 @@ use symbolon_client::{AuditRange, Client};
 use symbolon_wire::limits::AUDIT_PAGE_MAX;
 use symbolon_wire::v1::AuditLeaf;
 use symbolon_wire::{Code, audit as leaves};
+use tokio::task::JoinSet;
 
 use crate::failure::{Error, usage};
 use crate::limits::FOLLOW_EVERY;
-use crate::output::{Format, Record, say};
+use crate::output::{Record, printable, say, write_all};
 use crate::progress::while_waiting;
-use crate::session::{connect, endpoint};
+use crate::session::{connect, connect_for_long, endpoint};
 use crate::settings::Settings;
-use crate::times::show_ms;
+use crate::times::{brief as brief_time, now_ms, show_ms, time};
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Audit {
@@ -46,6 +47,9 @@ pub(crate) struct Tail {
     /// Go on with what comes
     #[arg(short, long)]
     follow: bool,
+    /// Show all columns in one line, as -f does
+    #[arg(long)]
+    wide: bool,
 }
 
 #[derive(Debug, Args)]
@@ -74,7 +78,7 @@ pub(crate) async fn audit(verb: &Audit, settings: &Settings) -> Result<u8, Error
         Audit::Tail(tail) => self::tail(tail, settings).await,
         Audit::Verify(verify) => self::verify(verify, settings).await,
         Audit::Export(export) => {
-            let client = connect(settings).await?;
+            let client = connect_for_long(settings).await?;
             let done = while_waiting(
                 "fetching and verifying",
                 audit::export(&client, export.node, &export.to),
@@ -96,7 +100,7 @@ async fn verify(verify: &Verify, settings: &Settings) -> Result<u8, Error> {
         settings.output.one(&audited(&audit::verify_dir(dir, &pinned)?))?;
         return Ok(crate::DONE);
     }
-    let client = connect(settings).await?;
+    let client = connect_for_long(settings).await?;
     let mut records = Vec::new();
     // A bad log outweighs a node that is not there; both must be seen, so all are tried.
     let mut worst: Option<Error> = None;
@@ -153,14 +157,17 @@ struct Cursor {
 }
 
 async fn tail(tail: &Tail, settings: &Settings) -> Result<u8, Error> {
-    let client = connect(settings).await?;
+    let client = match tail.follow {
+        true => connect_for_long(settings).await?,
+        false => connect(settings).await?,
+    };
     let mut cursors: Vec<Cursor> = chosen(&client, tail.node)?
         .into_iter()
         .map(|node| Cursor { node, next: None })
         .collect();
     let mut entries = round(&client, &mut cursors, tail.limit).await?;
     if !tail.follow {
-        show_all(&entries, settings)?;
+        show_all(&entries, tail.wide, settings)?;
         return Ok(crate::DONE);
     }
     loop {
@@ -177,12 +184,21 @@ async fn tail(tail: &Tail, settings: &Settings) -> Result<u8, Error> {
 async fn round(client: &Client, cursors: &mut [Cursor], limit: u32) -> Result<Vec<Entry>, Error> {
     let (mut entries, mut answered) = (Vec::new(), 0);
     let mut failed = None;
-    for cursor in cursors {
+    // All at once: one that is not there must not use up the time of the others.
+    let mut asking = JoinSet::new();
+    for (place, cursor) in cursors.iter().enumerate() {
         let range = match cursor.next {
             None => AuditRange::Tail { limit },
             Some(index) => AuditRange::From { index, limit },
         };
-        let page = match while_waiting("asking for entries", client.audit(cursor.node, range)).await {
+        let (client, node) = (client.clone(), cursor.node);
+        asking.spawn(async move { (place, client.audit(node, range).await) });
+    }
+    for (place, page) in while_waiting("asking for entries", asking.join_all()).await {
+        let Some(cursor) = cursors.get_mut(place) else {
+            continue;
+        };
+        let page = match page {
             Ok(page) => page,
             Err(error) => {
                 say(&format!("warning: node {}: {}", cursor.node, error.message));
@@ -218,27 +234,32 @@ fn decode(node: u16, index: u64, leaf: Bytes) -> Result<AuditLeaf, Error> {
     })
 }
 
-fn show_all(entries: &[Entry], settings: &Settings) -> Result<(), Error> {
-    if settings.output.format == Format::Table && settings.output.field.is_none() {
-        let records: Vec<Record> = entries.iter().map(brief).collect();
-        return settings.output.list(&records, "no entries");
+fn show_all(entries: &[Entry], wide: bool, settings: &Settings) -> Result<(), Error> {
+    if settings.output.for_people() && wide {
+        let lines = entries.iter().map(|entry| format!("{}\n", printable(&line(entry))));
+        return write_all(&lines.collect::<String>());
+    }
+    if settings.output.for_people() {
+        let now_ms = now_ms()?;
+        let rows: Vec<(Record, String)> = entries.iter().map(|entry| brief(entry, now_ms)).collect();
+        return settings.output.folded(&rows, "no entries");
     }
     let records: Vec<Record> = entries.iter().map(record).collect();
     settings.output.list(&records, "no entries")
 }
 
-/// What fits into one line.
-fn brief(entry: &Entry) -> Record {
+/// What fits into one line, the entry as node:index; and the policies that decided, below it.
+fn brief(entry: &Entry, now_ms: u64) -> (Record, String) {
     let leaf = &entry.leaf;
-    Record::new()
-        .with("node", entry.node)
-        .with("entry", entry.index)
-        .with("time", show_ms(leaf.local_time_ms))
-        .with("who", leaf.principal_name.as_str())
+    let who = &leaf.principal_name;
+    let record = Record::new()
+        .with("time", brief_time(leaf.local_time_ms, now_ms))
+        .with("entry", format!("{}:{}", entry.node, entry.index))
+        .with("who", who.strip_prefix("spiffe://").unwrap_or(who))
         .with("action", leaf.action.as_str())
         .with("resource", leaf.resource.as_str())
-        .with("decision", decision(leaf))
-        .with("because", leaf.policies.join("; "))
+        .with("decision", decision(leaf));
+    (record, leaf.policies.join("; "))
 }
 
 fn decision(leaf: &AuditLeaf) -> String {
@@ -279,8 +300,8 @@ fn record(entry: &Entry) -> Record {
         .with("node", entry.node)
         .with("entry", entry.index)
         .with("boot", leaf.boot_counter)
-        .with("local_time", show_ms(leaf.local_time_ms))
-        .with("log_time", show_ms(leaf.log_time_ms))
+        .with("local_time", time(leaf.local_time_ms))
+        .with("log_time", time(leaf.log_time_ms))
         .with("principal", hex::encode(&leaf.principal))
         .with("principal_name", leaf.principal_name.as_str())
         .with("client_key", hex::encode(&leaf.client_key))
@@ -325,6 +346,32 @@ mod tests {
             "1970-01-01T00:00:01.000Z  node 3  48213  spiffe://acme/agent/bot read prod/stripe/key  refused SY0403  \
              forbid \"office-hours\"  policies/billing.cedar:14"
         );
+    }
+
+    #[test]
+    fn a_table_of_entries_fits_80_columns_and_keeps_the_policies() {
+        let leaf = AuditLeaf {
+            local_time_ms: 1_000,
+            principal_name: "spiffe://local/billing-bot".into(),
+            action: "read".into(),
+            resource: "prod/stripe/key".into(),
+            code: 403,
+            policies: vec!["forbid \"office-hours\"  policies/billing.cedar:14".into()],
+            ..AuditLeaf::default()
+        };
+        let entry = Entry {
+            node: 3,
+            index: 48_213,
+            leaf,
+        };
+        let (row, below) = brief(&entry, 2_000);
+        let text = crate::output::table(&[row]);
+        assert!(text.lines().all(|line| line.chars().count() <= 80), "{text}");
+        assert!(
+            text.contains("00:00:01") && text.contains("local/billing-bot"),
+            "{text}"
+        );
+        assert_eq!(below, "forbid \"office-hours\"  policies/billing.cedar:14");
     }
 
     #[test]

@@ -6,19 +6,20 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use clap::Subcommand;
-use symbolon_client::{Client, Level, Submitted, sign_command};
+use symbolon_client::{Client, Identity, Level, Options, Submitted, sign_command};
 use symbolon_wire::command::ParsedCommand;
-use symbolon_wire::limits::{COMMAND_BYTES_MAX, EXPIRY_AHEAD_SEVERAL_MS_MAX};
+use symbolon_wire::limits::{COMMAND_BYTES_MAX, EXPIRY_AHEAD_MS_MAX, EXPIRY_AHEAD_SEVERAL_MS_MAX};
+use symbolon_wire::roster::Roster;
 use symbolon_wire::v1::{self, command_body::Payload};
 use symbolon_wire::{Code, Message};
 
 use crate::failure::{Error, file, usage};
-use crate::limits::COLLECT_WITHIN;
+use crate::limits::{COLLECT_WITHIN, EXPIRY_SPARE};
 use crate::output::{Record, say};
 use crate::progress::while_waiting;
-use crate::session::{connect, identity};
-use crate::settings::{Settings, replace_file};
-use crate::times::{ms, parse_duration, show_ms};
+use crate::session::{connect, identity, roster};
+use crate::settings::{Settings, new_file, replace_file};
+use crate::times::{ms, parse_duration, time};
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
@@ -48,9 +49,66 @@ pub(crate) struct Saving {
     /// Write the signed command to this file instead, for others to sign
     #[arg(long, value_name = "FILE")]
     save: Option<PathBuf>,
-    /// How long others have to sign, at most 7d
+    /// How long others have to sign, at most 7d (24h if left out); where one signature is enough, at most 10m
     #[arg(long, value_parser = parse_duration, value_name = "TIME", requires = "save")]
     sign_within: Option<Duration>,
+    /// Replace the file if there is one
+    #[arg(long, requires = "save")]
+    force: bool,
+}
+
+impl Saving {
+    /// How long the saved command holds: never longer than nodes would take it.
+    fn within(&self, signatures_needed: u32) -> Result<Duration, Error> {
+        let (most_ms, most) = match signatures_needed {
+            0 | 1 => (EXPIRY_AHEAD_MS_MAX, "10m"),
+            _ => (EXPIRY_AHEAD_SEVERAL_MS_MAX, "7d"),
+        };
+        if self.sign_within.is_some_and(|within| ms(within) > most_ms) {
+            let needed = signatures(signatures_needed);
+            return Err(usage(format!(
+                "a command that needs {needed} expires after {most} at the latest"
+            ))
+            .next(format!("--sign-within {most}, or less")));
+        }
+        let most = Duration::from_millis(most_ms).saturating_sub(EXPIRY_SPARE);
+        Ok(self.sign_within.unwrap_or(COLLECT_WITHIN).min(most))
+    }
+
+    /// Writes the command; a file that is there may hold the signatures of others.
+    fn write(&self, path: &Path, command: &[u8]) -> Result<(), Error> {
+        if self.force {
+            return replace_file(path, command);
+        }
+        let written = new_file(path, command);
+        written.map_err(|error| match path.exists() {
+            true => error
+                .because("it may hold signatures of others")
+                .next(format!("symbolon command show {}; --force replaces it", path.display())),
+            false => error,
+        })
+    }
+}
+
+/// A change that operators sign.
+pub(crate) struct Change {
+    pub(crate) payload: Payload,
+    /// Operators who must sign it.
+    pub(crate) signatures_needed: u32,
+    /// What is so when it is done, for people.
+    pub(crate) done: String,
+    /// The same, field by field.
+    pub(crate) record: Record,
+    /// What to do then.
+    pub(crate) next: String,
+}
+
+/// `1 signature`, `2 signatures`.
+fn signatures(count: u32) -> String {
+    match count {
+        1 => "1 signature".to_owned(),
+        count => format!("{count} signatures"),
+    }
 }
 
 /// `command`.
@@ -59,7 +117,13 @@ pub(crate) async fn command(verb: &Command, settings: &Settings) -> Result<u8, E
         Command::Show { file } => settings.output.one(&shown(&parse(&read(file)?)?))?,
         Command::Sign { file } => {
             let mut message = decode(&read(file)?)?;
-            sign_command(&mut message, identity(settings)?.as_ref())?;
+            let identity = identity(settings)?;
+            may_sign(
+                &parse(&Bytes::from(message.encode_to_vec()))?,
+                &identity,
+                &roster(settings).await?,
+            )?;
+            sign_command(&mut message, &identity)?;
             let encoded = Bytes::from(message.encode_to_vec());
             replace_file(file, &encoded)?;
             settings.output.one(&shown(&parse(&encoded)?))?;
@@ -68,7 +132,12 @@ pub(crate) async fn command(verb: &Command, settings: &Settings) -> Result<u8, E
             let message = decode(&read(file)?)?;
             let client = connect(settings).await?;
             let done = while_waiting("submitting", client.submit_signed(message, Level::Committed)).await?;
-            settings.output.one(&submitted(&done))?;
+            say(if done.repeated {
+                "it had been done before, and counts once"
+            } else {
+                "done"
+            });
+            settings.output.one(&submitted(Record::new(), &done))?;
         }
     }
     Ok(crate::DONE)
@@ -77,24 +146,26 @@ pub(crate) async fn command(verb: &Command, settings: &Settings) -> Result<u8, E
 /// Signs a change; submits it if one signature is enough, and saves it for the others if it is not.
 pub(crate) async fn submit_or_save(
     client: &Client,
-    payload: Payload,
-    signatures_needed: u32,
+    change: Change,
     saving: &Saving,
     settings: &Settings,
 ) -> Result<u8, Error> {
+    let signatures_needed = change.signatures_needed;
     if let Some(path) = &saving.save {
-        let within = saving.sign_within.unwrap_or(COLLECT_WITHIN);
-        if ms(within) > EXPIRY_AHEAD_SEVERAL_MS_MAX {
-            return Err(usage("a command expires after 7 days at the latest").next("--sign-within 7d"));
-        }
-        let mut message = client.build_command(payload, within);
+        let mut message = client.build_command(change.payload, saving.within(signatures_needed)?);
         client.sign_command(&mut message)?;
         let encoded = Bytes::from(message.encode_to_vec());
-        replace_file(path, &encoded)?;
-        say(&format!(
-            "{signatures_needed} signatures are needed: symbolon command sign {}",
-            path.display()
-        ));
+        saving.write(path, &encoded)?;
+        let (needed, file) = (signatures(signatures_needed), path.display());
+        say(&match signatures_needed {
+            0 | 1 => format!(
+                "saved, nothing is changed yet; {needed} is needed, and it is there\n  next     symbolon command submit {file}"
+            ),
+            _ => format!(
+                "saved, nothing is changed yet; {needed} are needed, yours is there\n  \
+                 next     the others: symbolon command sign {file}; then symbolon command submit {file}"
+            ),
+        });
         settings.output.one(&shown(&parse(&encoded)?))?;
         return Ok(crate::DONE);
     }
@@ -107,11 +178,46 @@ pub(crate) async fn submit_or_save(
             "give --save FILE, let the others run symbolon command sign FILE, then symbolon command submit FILE",
         ));
     }
-    let mut message = client.build_command(payload, settings.timeout);
+    let mut message = client.build_command(change.payload, Options::default().command_life);
     client.sign_command(&mut message)?;
     let done = while_waiting("submitting", client.submit_signed(message, Level::Committed)).await?;
-    settings.output.one(&submitted(&done))?;
+    say(&format!("{}\n  next     {}", change.done, change.next));
+    settings.output.one(&submitted(change.record, &done))?;
     Ok(crate::DONE)
+}
+
+/// Refuses a signature that nodes would refuse: whoever signs in vain should learn it now and not from the others.
+fn may_sign(command: &ParsedCommand, identity: &Identity, roster: &Roster) -> Result<(), Error> {
+    if command.cluster != roster.cluster {
+        let told = format!(
+            "the command is for cluster {}, this is {}",
+            command.cluster, roster.cluster
+        );
+        return Err(Error::new(Code::WrongCluster, told).next("symbolon --context NAME command sign FILE"));
+    }
+    let operator = roster
+        .operators
+        .iter()
+        .any(|one| one.id == identity.principal() && one.key.spki() == identity.spki());
+    let refused = |what: String| {
+        let names: Vec<&str> = roster.operators.iter().map(|one| one.name.as_str()).collect();
+        Error::new(Code::BadSignature, what).because(format!("the operators are {}", names.join(", ")))
+    };
+    match command.payload {
+        Payload::Policies(_) | Payload::Register(_) | Payload::Remove(_) | Payload::Rekey(_) if operator => Ok(()),
+        Payload::Policies(_) | Payload::Register(_) | Payload::Remove(_) | Payload::Rekey(_) => {
+            let told = refused(format!(
+                "{} is no operator of this cluster: its signature would not count",
+                identity.name()
+            ));
+            Err(told.next("choose an operator's identity with --identity FILE"))
+        }
+        Payload::Put(_) | Payload::Delete(_) | Payload::Session(_) => Err(Error::new(
+            Code::BadSignature,
+            "this command is signed by its author alone, and has been",
+        )
+        .next("symbolon command submit FILE")),
+    }
 }
 
 /// Keeps a command whose outcome is unknown, and says how to send the same bytes again.
@@ -187,7 +293,7 @@ fn shown(command: &ParsedCommand) -> Record {
         .with("what", what)
         .with("cluster", command.cluster.to_string())
         .with("principal", command.principal.to_string())
-        .with("expires", show_ms(command.expires_ms))
+        .with("expires", time(command.expires_ms))
         .with(
             "signed_by",
             command
@@ -199,10 +305,8 @@ fn shown(command: &ParsedCommand) -> Record {
         .with("body_hash", hex::encode(command.body_hash()))
 }
 
-fn submitted(done: &Submitted) -> Record {
-    let record = Record::new()
-        .with("log_index", done.index)
-        .with("repeated", done.repeated);
+fn submitted(record: Record, done: &Submitted) -> Record {
+    let record = record.with("log_index", done.index).with("repeated", done.repeated);
     // Kinds that make no version say 0.
     if done.version == 0 {
         record
@@ -214,6 +318,42 @@ fn submitted(done: &Submitted) -> Record {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn saving(sign_within: Option<Duration>, force: bool) -> Saving {
+        Saving {
+            save: None,
+            sign_within,
+            force,
+        }
+    }
+
+    #[test]
+    fn a_saved_command_holds_as_long_as_nodes_would_take_it() {
+        let minutes = |minutes: u64| Duration::from_secs(minutes * 60);
+        for sign_within in [None, Some(minutes(10))] {
+            let within = saving(sign_within, false).within(1).unwrap();
+            assert_eq!(within, minutes(9), "nodes whose log time is behind take it, too");
+        }
+        assert_eq!(saving(None, false).within(2).unwrap(), COLLECT_WITHIN);
+        assert!(saving(Some(minutes(11)), false).within(1).is_err());
+        assert!(saving(Some(minutes(11)), false).within(2).is_ok());
+        assert!(saving(Some(minutes(8 * 24 * 60)), false).within(2).is_err());
+    }
+
+    #[test]
+    fn a_file_with_signatures_is_replaced_only_if_asked_for() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("p.command");
+        saving(None, false).write(&path, b"one").unwrap();
+        let error = saving(None, false).write(&path, b"two").unwrap_err().to_string();
+        assert!(
+            error.contains("signatures of others") && error.contains("--force"),
+            "{error}"
+        );
+        assert_eq!(std::fs::read(&path).unwrap(), b"one");
+        saving(None, true).write(&path, b"two").unwrap();
+        assert_eq!(std::fs::read(&path).unwrap(), b"two");
+    }
 
     #[test]
     fn a_file_that_is_no_command_is_refused() {

@@ -14,7 +14,7 @@ use crate::failure::{Error, file, local, usage};
 use crate::output::say;
 use crate::progress::while_waiting;
 use crate::session::connect;
-use crate::settings::{Global, Places, Settings, write_context};
+use crate::settings::{Displaced, Global, Places, Settings, write_context};
 use crate::verbs::status;
 
 /// The policies of a new cluster. The empty set denies all, which is right everywhere but at a first try.
@@ -59,7 +59,7 @@ pub(crate) async fn dev(dev: &Dev, settings: &Settings) -> Result<u8, Error> {
     let identity = cluster
         .paths()
         .identity(cluster.operators().first().map_or("op-1", String::as_str));
-    let chosen = write_context(&settings.user_file, CONTEXT, cluster.endpoint(), &identity)?;
+    let written = write_context(&settings.user_file, CONTEXT, cluster.endpoint(), &identity)?;
     show(&cluster, &identity, settings).await?;
     say(&format!(
         "\ncluster   {}\naddress   {}\noperator  {}",
@@ -67,7 +67,10 @@ pub(crate) async fn dev(dev: &Dev, settings: &Settings) -> Result<u8, Error> {
         cluster.endpoint(),
         identity.display()
     ));
-    let flag = if chosen { "" } else { " --context dev" };
+    if let Some(before) = written.displaced {
+        say(&moved(&before));
+    }
+    let flag = if written.chosen { "" } else { " --context dev" };
     say(&format!(
         "\nIn another terminal:\n  symbolon{flag} put prod/stripe/key\n  symbolon{flag} get prod/stripe/key --reveal\n  \
          symbolon{flag} policy show --text\n\nCtrl-C stops the nodes; their data stays."
@@ -79,6 +82,23 @@ pub(crate) async fn dev(dev: &Dev, settings: &Settings) -> Result<u8, Error> {
         None => Ok(crate::DONE),
         Some(error) => Err(error),
     }
+}
+
+/// Whoever works with the other cluster in another terminal must not learn it from their values.
+fn moved(before: &Displaced) -> String {
+    let (place, back) = match before {
+        Displaced::DevFolder(folder) => {
+            let folder = folder.display();
+            (
+                format!("the cluster in {folder}"),
+                format!("symbolon dev --dir {folder}"),
+            )
+        }
+        Displaced::Endpoint(endpoint) => (endpoint.clone(), "edit the configuration file".to_owned()),
+    };
+    format!(
+        "\nwarning: context '{CONTEXT}' led to {place}; from now on it leads here\n  next     {back}   (leads it back)"
+    )
 }
 
 /// `$XDG_DATA_HOME/symbolon/dev-cluster`.
@@ -141,7 +161,7 @@ async fn show(cluster: &Cluster, identity: &Path, settings: &Settings) -> Result
         client.set_policies(Some(0), vec![source]).await?;
     }
     let answers = client.status().await;
-    status::show(&client, &answers, &own)?;
+    status::show(&client, &answers, false, &own)?;
     Ok(())
 }
 

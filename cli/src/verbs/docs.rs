@@ -17,7 +17,7 @@ pub(crate) struct Explain {
     /// Code, such as SY0403
     #[arg(required_unless_present = "all")]
     code: Option<String>,
-    /// The whole catalogue, as Markdown
+    /// The whole catalogue, as Markdown unless -o says otherwise
     #[arg(long, conflicts_with = "code")]
     all: bool,
 }
@@ -37,9 +37,12 @@ pub(crate) struct Man {
 }
 
 /// `explain`.
-pub(crate) fn explain(explain: &Explain) -> Result<u8, Error> {
+pub(crate) fn explain(explain: &Explain, output: &Output) -> Result<u8, Error> {
     let Some(text) = &explain.code else {
-        write_all(&document())?;
+        match output.for_people() {
+            true => write_all(&document())?,
+            false => output.list(&Code::ALL.iter().map(|code| entry(*code)).collect::<Vec<_>>(), "")?,
+        }
         return Ok(crate::DONE);
     };
     let code = parse(text).ok_or_else(|| {
@@ -49,13 +52,16 @@ pub(crate) fn explain(explain: &Explain) -> Result<u8, Error> {
         ))
         .next("symbolon explain --all")
     })?;
-    let record = Record::new()
+    output.one(&entry(code))?;
+    Ok(crate::DONE)
+}
+
+fn entry(code: Code) -> Record {
+    Record::new()
         .with("code", code.to_string())
         .with("what", code.title())
         .with("exit", exit_text(code))
-        .with("next", advice(code));
-    Output::default().one(&record)?;
-    Ok(crate::DONE)
+        .with("next", advice(code))
 }
 
 /// `SY0403`, `sy403`, `403`.

@@ -14,6 +14,8 @@ use crate::output::{Format, Record, write_all};
 use crate::session;
 use crate::settings::Settings;
 use crate::times::{ms, now_ms};
+use crate::verbs::status::Answer;
+use crate::verbs::stranger;
 
 #[derive(Debug, Args)]
 #[command(after_help = "Example:\n  symbolon doctor\n  symbolon --context prod doctor -o json")]
@@ -182,16 +184,19 @@ async fn cluster(settings: &Settings, lines: &mut Lines) -> Result<(), Error> {
             roster.version
         ),
     );
-    nodes(&client, lines).await
+    nodes(&client, settings, lines).await
 }
 
-async fn nodes(client: &Client, lines: &mut Lines) -> Result<(), Error> {
+async fn nodes(client: &Client, settings: &Settings, lines: &mut Lines) -> Result<(), Error> {
     let mut serving = 0_u16;
-    for (node, answer) in client.status().await {
+    let answers = client.status().await;
+    let needed = client.roster().threshold;
+    let moves = log_time_moves(&answers, needed);
+    for (node, answer) in answers {
         let status = match answer {
             Ok(status) => status,
             Err(error) if error.code == Code::UnknownKey => {
-                lines.fail("registration", &error);
+                lines.fail("registration", &stranger(error, settings));
                 return Ok(());
             }
             Err(error) => {
@@ -200,11 +205,17 @@ async fn nodes(client: &Client, lines: &mut Lines) -> Result<(), Error> {
                 continue;
             }
         };
-        let apart = now_ms()?.abs_diff(status.log_time_ms);
-        let found = format!(
-            "node {node} {}, {}, clock {apart} ms apart",
-            status.state, status.tls_group
-        );
+        // Compared with a log time that stands still, every clock would be wrong.
+        let apart = if moves {
+            now_ms()?.abs_diff(status.log_time_ms)
+        } else {
+            0
+        };
+        let clock = match moves {
+            true => format!("clock {apart} ms apart"),
+            false => "clock not compared: log time stands still without a quorum".to_owned(),
+        };
+        let found = format!("node {node} {}, {}, {clock}", status.state, status.tls_group);
         if status.tls_group != tls::GROUP {
             lines.add(
                 Verdict::Fail,
@@ -238,7 +249,6 @@ async fn nodes(client: &Client, lines: &mut Lines) -> Result<(), Error> {
         }
         serving += u16::from(status.state == "serving");
     }
-    let needed = client.roster().threshold;
     match serving >= needed {
         true => lines.ok("quorum", format!("{serving} nodes serve, {needed} are needed")),
         false => lines.add(
@@ -249,6 +259,12 @@ async fn nodes(client: &Client, lines: &mut Lines) -> Result<(), Error> {
         ),
     }
     Ok(())
+}
+
+/// Whether log time goes on: it does while a quorum has a leader, who logs the nodes' clocks every second.
+fn log_time_moves(answers: &[Answer], needed: u16) -> bool {
+    let led = |(_, answer): &&Answer| matches!(answer, Ok(status) if status.state == "serving" && status.leader != 0);
+    answers.iter().filter(led).count() >= usize::from(needed)
 }
 
 /// What only `dev` and `demo` need.
@@ -316,6 +332,22 @@ fn show(lines: &Lines, settings: &Settings) -> Result<(), Error> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use symbolon_wire::v1::StatusReply;
+
+    #[test]
+    fn without_a_quorum_log_time_stands_still_and_clocks_are_not_compared() {
+        let led = |leader| {
+            Ok(StatusReply {
+                state: "serving".into(),
+                leader,
+                ..StatusReply::default()
+            })
+        };
+        let silent = || Err(Error::new(Code::Timeout, "no answer"));
+        assert!(log_time_moves(&[(1, led(1)), (2, led(1)), (3, silent())], 2));
+        assert!(!log_time_moves(&[(1, led(1)), (2, silent()), (3, silent())], 2));
+        assert!(!log_time_moves(&[(1, led(0)), (2, led(0)), (3, led(0))], 2));
+    }
 
     #[test]
     fn the_worst_line_decides() {

@@ -14,7 +14,7 @@ use symbolon_wire::path::SpiffeId;
 use crate::failure::{Error, file, local};
 use crate::output::{Record, say};
 use crate::session;
-use crate::settings::{Settings, replace_file};
+use crate::settings::{Settings, replace_public_file};
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Operator {
@@ -126,7 +126,7 @@ fn make(new: &New, settings: &Settings) -> Result<u8, Error> {
         key: hex::encode(key.spki()),
     };
     let text = toml::to_string(&public).map_err(|error| local(error.to_string()))?;
-    replace_file(Path::new(&public_path), text.as_bytes())?;
+    replace_public_file(Path::new(&public_path), text.as_bytes())?;
     say(&format!(
         "{} is secret; {} is what others may have",
         new.out.display(),

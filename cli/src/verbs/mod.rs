@@ -15,13 +15,18 @@ pub(crate) mod secrets;
 pub(crate) mod status;
 
 use crate::args::Verb;
-use crate::failure::Error;
-use crate::settings::Settings;
+use std::path::Path;
+
+use symbolon_wire::Code;
+
+use crate::failure::{Error, local};
+use crate::session;
+use crate::settings::{Global, Settings};
 
 /// Verbs that need neither settings nor cluster, so that a broken configuration file cannot stop them.
-pub(crate) fn offline(verb: &Verb) -> Result<Option<u8>, Error> {
+pub(crate) fn offline(verb: &Verb, global: &Global) -> Result<Option<u8>, Error> {
     match verb {
-        Verb::Explain(explain) => docs::explain(explain).map(Some),
+        Verb::Explain(explain) => docs::explain(explain, &global.output()).map(Some),
         Verb::Completions(completions) => docs::completions(completions).map(Some),
         Verb::Man(man) => docs::man(man).map(Some),
         _ => Ok(None),
@@ -31,7 +36,30 @@ pub(crate) fn offline(verb: &Verb) -> Result<Option<u8>, Error> {
 /// All others.
 pub(crate) async fn run(verb: Verb, settings: Settings) -> Result<u8, Error> {
     let done = online(verb, &settings).await;
-    done.map_err(|error| command::keep_unknown(error, &settings))
+    done.map_err(|error| stranger(command::keep_unknown(error, &settings), &settings))
+}
+
+/// A node says little to a key that it does not know; what may have happened is told here.
+pub(crate) fn stranger(error: Error, settings: &Settings) -> Error {
+    if error.code != Code::UnknownKey {
+        return error;
+    }
+    let error = match session::identity(settings) {
+        Ok(identity) => {
+            let file = settings.identity.as_deref().unwrap_or_else(|| Path::new("?"));
+            error.because(format!(
+                "the identity in use is {}, from {}",
+                identity.name(),
+                file.display()
+            ))
+        }
+        Err(_) => error,
+    };
+    error.next(
+        "never registered: an operator runs symbolon agent register FILE.pub\n\
+         expired, removed or rekeyed: symbolon identity new, and have that registered; ids and keys do not come back\n\
+         another cluster or file was meant: --context NAME, --identity FILE; symbolon agent list shows who is known",
+    )
 }
 
 async fn online(verb: Verb, settings: &Settings) -> Result<u8, Error> {
@@ -49,10 +77,12 @@ async fn online(verb: Verb, settings: &Settings) -> Result<u8, Error> {
         Verb::Policy(policy) => policy::policy(&policy, settings).await,
         Verb::Agent(agent) => agent::agent(&agent, settings).await,
         Verb::Run(run) => run::run(&run, settings).await,
-        Verb::Status(_) => status::status(settings).await,
+        Verb::Status(status) => status::status(&status, settings).await,
         Verb::Audit(audit) => audit::audit(&audit, settings).await,
         Verb::Doctor(_) => doctor::doctor(settings).await,
         Verb::Command(command) => command::command(&command, settings).await,
-        Verb::Explain(_) | Verb::Completions(_) | Verb::Man(_) => Ok(offline(&verb)?.unwrap_or(crate::DONE)),
+        Verb::Explain(_) | Verb::Completions(_) | Verb::Man(_) => {
+            Err(local("this verb needs no cluster and was not run"))
+        }
     }
 }

@@ -13,7 +13,7 @@ use crate::output::{Record, say, write_all};
 use crate::progress::while_waiting;
 use crate::session::connect;
 use crate::settings::Settings;
-use crate::verbs::command::{Saving, submit_or_save};
+use crate::verbs::command::{Change, Saving, submit_or_save};
 
 /// How policy files end.
 const EXTENSION: &str = "cedar";
@@ -67,22 +67,26 @@ pub(crate) async fn policy(verb: &Policy, settings: &Settings) -> Result<u8, Err
             }
             let client = connect(settings).await?;
             let current = while_waiting("asking for the current policies", client.policies()).await?;
-            let sources = sources
-                .into_iter()
-                .map(|Source { name, text }| v1::PolicySource { name, text })
-                .collect();
-            let payload = Payload::Policies(v1::SetPolicies {
-                previous: current.version,
-                sources,
-            });
-            submit_or_save(
-                &client,
-                payload,
-                client.roster().policy_signatures,
-                &apply.saving,
-                settings,
-            )
-            .await
+            let files: Vec<String> = sources.iter().map(|source| source.name.clone()).collect();
+            let version = current.version.saturating_add(1);
+            let change = Change {
+                signatures_needed: client.roster().policy_signatures,
+                done: format!(
+                    "policy set {version} is in force: {} in {}",
+                    counted(set.len(), "policy", "policies"),
+                    counted(files.len(), "file", "files")
+                ),
+                record: Record::new().with("policies", set.len()).with("files", files),
+                next: "symbolon policy show   (what is in force); symbolon audit tail   (what comes of it)".to_owned(),
+                payload: Payload::Policies(v1::SetPolicies {
+                    previous: current.version,
+                    sources: sources
+                        .into_iter()
+                        .map(|Source { name, text }| v1::PolicySource { name, text })
+                        .collect(),
+                }),
+            };
+            submit_or_save(&client, change, &apply.saving, settings).await
         }
         Policy::Show { text } => {
             let client = connect(settings).await?;
@@ -119,6 +123,10 @@ fn compile(sources: &[Source]) -> Result<PolicySet, Error> {
         let first = Error::new(Code::BadPolicy, lines.next().unwrap_or("the policies cannot be used"));
         lines.fold(first, |error, line| error.because(line.trim()))
     })
+}
+
+fn counted(count: usize, one: &str, more: &str) -> String {
+    format!("{count} {}", if count == 1 { one } else { more })
 }
 
 fn listed(set: &PolicySet) -> Vec<Record> {

@@ -7,18 +7,20 @@ use std::time::Duration;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use clap::Args;
+use clap::{ArgGroup, Args};
 use symbolon_client::{Level, Opened, PutOptions};
 use symbolon_crypto::secret::SecretBytes;
 use symbolon_wire::limits::LIST_MAX;
+use symbolon_wire::path::Path;
+use symbolon_wire::{Code, v1};
 use zeroize::Zeroizing;
 
 use crate::failure::{Error, file, usage};
-use crate::output::{Format, Record, say, write_bytes};
+use crate::output::{Record, say, write_bytes};
 use crate::progress::while_waiting;
 use crate::session::{connect, secret_path};
 use crate::settings::Settings;
-use crate::times::{ms, parse_duration, show_ms};
+use crate::times::{ms, now_ms, parse_duration, time};
 use crate::values::{self, Source};
 
 #[derive(Debug, Args)]
@@ -62,8 +64,10 @@ enum Wait {
 
 /// `put`.
 pub(crate) async fn put(put: &Put, settings: &Settings) -> Result<u8, Error> {
-    let path = secret_path(&put.path)?;
-    let value = trimmed(values::read(Source::parse(&put.value)?.as_ref())?, put.trim_newline);
+    // The value first: where it stands in the path's place, it is refused before any path is named.
+    let source = Source::parse(&put.value)?;
+    let path = written_path(&put.path)?;
+    let value = trimmed(values::read(source.as_ref())?, put.trim_newline);
     if value.is_empty() {
         return Err(
             usage("the value is empty").next("symbolon delete hides a secret; an empty one is mostly a mistake")
@@ -87,7 +91,13 @@ pub(crate) async fn put(put: &Put, settings: &Settings) -> Result<u8, Error> {
         None => options,
     };
     let client = connect(settings).await?;
-    let done = while_waiting("writing", client.put(path.as_str(), value.expose(), options)).await?;
+    let done = while_waiting("writing", client.put(path.as_str(), value.expose(), options)).await;
+    let done = done.map_err(|error| match error.code {
+        Code::Conflict => error.next(format!(
+            "symbolon metadata {path}   (the last line is the latest version), then decide on --cas anew"
+        )),
+        _ => error,
+    })?;
     settings.output.one(
         &Record::new()
             .with("path", path.to_string())
@@ -96,6 +106,22 @@ pub(crate) async fn put(put: &Put, settings: &Settings) -> Result<u8, Error> {
             .with("record_hash", hex::encode(done.record_hash)),
     )?;
     Ok(crate::DONE)
+}
+
+/// The path of a write. What is outside the grammar is not repeated: `put path=value` and `put value` are habits, too.
+fn written_path(text: &str) -> Result<Path, Error> {
+    let allowed = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || "-_./".contains(c);
+    match text.find(|c| !allowed(c)) {
+        None => secret_path(text),
+        Some(at) => {
+            let before = text.get(..at).unwrap_or_default();
+            let place = before.len() + 1;
+            let error = Error::new(Code::BadPath, format!("'{before}…': character {place} is not allowed"))
+                .because("allowed are a-z 0-9 - _ . and / between segments")
+                .because("what follows is not repeated here, since it may be a value");
+            Err(error.next("symbolon put PATH @file, or - for stdin, or nothing for a prompt"))
+        }
+    }
 }
 
 fn trimmed(value: SecretBytes, trim: bool) -> SecretBytes {
@@ -140,7 +166,8 @@ pub(crate) async fn get(get: &Get, settings: &Settings) -> Result<u8, Error> {
         return Err(usage("stdout is a terminal, and a value is shown there only if you ask for it").next(next));
     }
     let client = connect(settings).await?;
-    let opened = while_waiting("reading", client.get(path.as_str(), get.version, &get.purpose)).await?;
+    let opened = while_waiting("reading", client.get(path.as_str(), get.version, &get.purpose)).await;
+    let opened = opened.map_err(|error| nothing_there(error, &path))?;
     for culprit in &opened.culprits {
         say(&format!("warning: {culprit}; the value is right all the same"));
     }
@@ -159,10 +186,28 @@ pub(crate) async fn get(get: &Get, settings: &Settings) -> Result<u8, Error> {
     Ok(crate::DONE)
 }
 
+/// Where to look, if there is nothing at a path.
+fn nothing_there(error: Error, path: &Path) -> Error {
+    if error.code != Code::NotFound {
+        return error;
+    }
+    let list = list_beside(path);
+    error.next(format!(
+        "{list}\n\
+         symbolon metadata {path}   (if it is listed: which versions are deleted or expired)"
+    ))
+}
+
+fn list_beside(path: &Path) -> String {
+    let (folder, _) = path.split();
+    let verb = format!("symbolon list {folder}");
+    format!("{}   (what is there; you may not see all)", verb.trim_end())
+}
+
 /// The bare value for people and pipes; an object for programs that ask for one.
 fn write_value(opened: &Opened, path: &str, settings: &Settings) -> Result<(), Error> {
     let bytes = opened.value.expose();
-    if settings.output.format == Format::Table && settings.output.field.is_none() {
+    if settings.output.for_people() {
         write_bytes(bytes)?;
         if std::io::stdout().is_terminal() && !bytes.ends_with(b"\n") {
             write_bytes(b"\n")?;
@@ -180,6 +225,13 @@ fn write_value(opened: &Opened, path: &str, settings: &Settings) -> Result<(), E
         );
     let record = match std::str::from_utf8(bytes) {
         Ok(text) => record.with("value", text),
+        Err(_) if settings.output.field.as_deref() == Some("value") => {
+            return Err(usage("the value is no text, so it cannot be a field")
+                .because("its bytes are not UTF-8")
+                .next(format!(
+                    "symbolon get {path}   (the bytes as they are), or --field value_base64"
+                )));
+        }
         Err(_) => record.with("value_base64", Zeroizing::new(STANDARD.encode(bytes)).as_str()),
     };
     settings.output.one(&record)
@@ -237,19 +289,14 @@ pub(crate) async fn list(list: &List, settings: &Settings) -> Result<u8, Error> 
 
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Example:\n  symbolon delete prod/stripe/key --versions 1,2\n  symbolon delete prod/stripe/key --all"
+    after_help = "Example:\n  symbolon delete prod/stripe/key --versions 1,2\n  symbolon delete prod/stripe/key --all",
+    group(ArgGroup::new("which").required(true).args(["versions", "all"]))
 )]
 pub(crate) struct Delete {
     /// Path, such as prod/stripe/key
     path: String,
     /// Versions to hide
-    #[arg(
-        long,
-        value_delimiter = ',',
-        value_name = "VERSIONS",
-        required_unless_present = "all",
-        conflicts_with = "all"
-    )]
+    #[arg(long, value_delimiter = ',', value_name = "VERSIONS")]
     versions: Vec<u64>,
     /// Hide all versions up to the latest
     #[arg(long)]
@@ -260,7 +307,8 @@ pub(crate) struct Delete {
 pub(crate) async fn delete(delete: &Delete, settings: &Settings) -> Result<u8, Error> {
     let path = secret_path(&delete.path)?;
     let client = connect(settings).await?;
-    let done = while_waiting("deleting", client.delete(path.as_str(), &delete.versions)).await?;
+    let done = while_waiting("deleting", client.delete(path.as_str(), &delete.versions)).await;
+    let done = done.map_err(|error| nothing_there(error, &path))?;
     say("hidden from reads; nothing is destroyed yet");
     settings.output.one(
         &Record::new()
@@ -281,17 +329,21 @@ pub(crate) struct Metadata {
 pub(crate) async fn metadata(metadata: &Metadata, settings: &Settings) -> Result<u8, Error> {
     let path = secret_path(&metadata.path)?;
     let client = connect(settings).await?;
-    let found = while_waiting("reading", client.metadata(path.as_str())).await?;
-    let n = client.roster().n();
+    let found = while_waiting("reading", client.metadata(path.as_str())).await;
+    let found = found.map_err(|error| match error.code {
+        Code::NotFound => error.next(list_beside(&path)),
+        _ => error,
+    })?;
+    let (n, now_ms) = (client.roster().n(), now_ms()?);
     let records: Vec<Record> = found
         .versions
         .iter()
         .map(|version| {
             Record::new()
                 .with("version", version.version)
-                .with("created", show_ms(version.created_ms))
-                .with("expires", show_ms(version.expires_ms))
-                .with("deleted", version.deleted)
+                .with("state", standing(version, now_ms))
+                .with("created", time(version.created_ms))
+                .with("expires", time(version.expires_ms))
                 .with("author", hex::encode(&version.author))
                 .with("ciphertext_bytes", version.ciphertext_bytes)
                 .with(
@@ -303,4 +355,50 @@ pub(crate) async fn metadata(metadata: &Metadata, settings: &Settings) -> Result
         .collect();
     settings.output.list(&records, "no versions")?;
     Ok(crate::DONE)
+}
+
+/// Whether a version can be read: by this machine's clock, which is what its user compares with.
+fn standing(version: &v1::VersionInfo, now_ms: u64) -> &'static str {
+    match version {
+        version if version.deleted => "deleted",
+        version if version.expires_ms != 0 && version.expires_ms <= now_ms => "expired",
+        _ => "readable",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_version_past_its_time_to_live_is_shown_as_expired() {
+        let version = |expires_ms, deleted| v1::VersionInfo {
+            expires_ms,
+            deleted,
+            ..v1::VersionInfo::default()
+        };
+        assert_eq!(standing(&version(0, false), 10), "readable");
+        assert_eq!(standing(&version(11, false), 10), "readable");
+        assert_eq!(standing(&version(10, false), 10), "expired");
+        assert_eq!(standing(&version(10, true), 10), "deleted");
+    }
+
+    #[test]
+    fn what_may_be_a_value_in_the_place_of_a_path_is_not_repeated() {
+        for text in ["prod/key=hunter2", "Hunter2", "prod/HUNTER2"] {
+            let error = written_path(text).unwrap_err().to_string().to_lowercase();
+            assert!(error.contains("sy0402") && !error.contains("hunter2"), "{error}");
+        }
+        assert!(written_path("prod/../key").unwrap_err().message.contains("segment 2"));
+    }
+
+    #[test]
+    fn where_nothing_is_the_folder_is_what_to_look_at() {
+        let told = |path: &str| {
+            let error = nothing_there(Error::new(Code::NotFound, "nothing"), &Path::parse(path).unwrap());
+            error.next.clone().unwrap_or_default()
+        };
+        assert!(told("prod/stripe/key").starts_with("symbolon list prod/stripe   ("));
+        assert!(told("key").starts_with("symbolon list   ("));
+    }
 }

@@ -11,20 +11,24 @@ use crate::output::{Record, say};
 use crate::progress::while_waiting;
 use crate::session::connect;
 use crate::settings::Settings;
-use crate::times::show_ms;
+use crate::times::time;
 
 #[derive(Debug, Args)]
-#[command(after_help = "Example:\n  symbolon status\n  symbolon status -o json")]
-pub(crate) struct Status {}
+#[command(after_help = "Example:\n  symbolon status\n  symbolon status --wide\n  symbolon status -o json")]
+pub(crate) struct Status {
+    /// Show all columns, as -o json does
+    #[arg(long)]
+    wide: bool,
+}
 
 /// What one node answered.
 pub(crate) type Answer = (u16, Result<StatusReply, Error>);
 
 /// `status`.
-pub(crate) async fn status(settings: &Settings) -> Result<u8, Error> {
+pub(crate) async fn status(status: &Status, settings: &Settings) -> Result<u8, Error> {
     let client = connect(settings).await?;
     let answers = while_waiting("asking every node", client.status()).await;
-    let serving = show(&client, &answers, settings)?;
+    let serving = show(&client, &answers, status.wide, settings)?;
     Ok(if serving >= usize::from(client.roster().threshold) {
         crate::DONE
     } else {
@@ -33,8 +37,9 @@ pub(crate) async fn status(settings: &Settings) -> Result<u8, Error> {
 }
 
 /// Prints the table and the warnings; returns how many nodes serve.
-pub(crate) fn show(client: &Client, answers: &[Answer], settings: &Settings) -> Result<usize, Error> {
-    let records: Vec<Record> = answers.iter().map(record).collect();
+pub(crate) fn show(client: &Client, answers: &[Answer], wide: bool, settings: &Settings) -> Result<usize, Error> {
+    let short = settings.output.for_people() && !wide;
+    let records: Vec<Record> = answers.iter().map(if short { brief } else { record }).collect();
     settings.output.list(&records, "the roster has no nodes")?;
     for warning in warnings(answers) {
         say(&format!("warning: {warning}"));
@@ -60,7 +65,7 @@ fn record((node, answer): &Answer) -> Record {
             .with("leader", (status.leader != 0).then_some(status.leader))
             .with("term", status.term)
             .with("applied", status.applied)
-            .with("log_time", show_ms(status.log_time_ms))
+            .with("log_time", time(status.log_time_ms))
             .with("tls_group", status.tls_group.as_str())
             .with("token", status.token.as_str())
             .with("boot", status.boot_counter)
@@ -91,13 +96,32 @@ fn record((node, answer): &Answer) -> Record {
     }
 }
 
+/// What fits into 80 columns; where nodes differ in the rest, a warning says it.
+fn brief(answer: &Answer) -> Record {
+    record(answer).only(&[
+        "node",
+        "state",
+        "leader",
+        "term",
+        "applied",
+        "tls_group",
+        "policies",
+        "audit_size",
+    ])
+}
+
 /// What a careful operator would ask about.
 fn warnings(answers: &[Answer]) -> Vec<String> {
     let known: Vec<(u16, &StatusReply)> = answers
         .iter()
         .filter_map(|(node, answer)| Some((*node, answer.as_ref().ok()?)))
         .collect();
-    let mut warnings = Vec::new();
+    let silent = answers
+        .iter()
+        .filter_map(|(node, answer)| Some((node, answer.as_ref().err()?)));
+    let mut warnings: Vec<String> = silent
+        .map(|(node, error)| format!("node {node} gives no answer: {}", error.message))
+        .collect();
     differ(&known, "leader", |status| status.leader.to_string(), &mut warnings);
     differ(
         &known,
@@ -105,15 +129,21 @@ fn warnings(answers: &[Answer]) -> Vec<String> {
         |status| status.roster_version.to_string(),
         &mut warnings,
     );
+    // Policies are entries of the log: whoever has not come to them yet is late, and does not differ.
+    let highest = known.iter().map(|(_, status)| status.applied).max().unwrap_or(0);
+    let up_to_date: Vec<(u16, &StatusReply)> = known
+        .iter()
+        .copied()
+        .filter(|(_, status)| status.applied == highest)
+        .collect();
     differ(
-        &known,
+        &up_to_date,
         "policy version",
         |status| status.policy_version.to_string(),
         &mut warnings,
     );
     differ(&known, "software", |status| status.software.clone(), &mut warnings);
     differ(&known, "TLS group", |status| status.tls_group.clone(), &mut warnings);
-    let highest = known.iter().map(|(_, status)| status.applied).max().unwrap_or(0);
     for (node, status) in &known {
         if status.state != "serving" {
             warnings.push(format!("node {node} is {}: {}", status.state, status.reason));
@@ -196,6 +226,24 @@ mod tests {
         ] {
             assert!(text.contains(expected), "{expected} not in\n{text}");
         }
+    }
+
+    #[test]
+    fn the_short_table_fits_80_columns_and_shows_the_key_exchange() {
+        let mut status = serving(123_456_789, b"a");
+        status.tls_group = symbolon_wire::tls::GROUP.to_owned();
+        (status.term, status.policy_version, status.audit_size) = (12_345, 1_234, 12_345_678);
+        let silent = (2, Err(Error::new(Code::Timeout, "no answer in time")));
+        let rows: Vec<Record> = [(1, Ok(status)), silent].iter().map(brief).collect();
+        let text = crate::output::table(&rows);
+        assert!(text.lines().all(|line| line.chars().count() <= 80), "{text}");
+        assert!(text.contains("X25519MLKEM768"), "{text}");
+    }
+
+    #[test]
+    fn a_node_that_does_not_answer_is_warned_of_with_its_reason() {
+        let silent = (2, Err(Error::new(Code::Timeout, "no answer in time")));
+        assert_eq!(warnings(&[silent]), ["node 2 gives no answer: no answer in time"]);
     }
 
     #[test]
