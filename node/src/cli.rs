@@ -2,7 +2,7 @@
 
 use crate::config::{Config, LogFormat, LogLevel};
 use clap::{Parser, Subcommand};
-use std::io::IsTerminal;
+use std::io::{IsTerminal, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use tracing_subscriber::filter::LevelFilter;
@@ -98,24 +98,33 @@ fn execute(command: Command) -> Result<(), Box<dyn std::error::Error>> {
                 .map_err(crate::run::RunError::Runtime)?;
             runtime.block_on(crate::run::run(config))?;
         }
-        Command::CheckConfig { config } => println!("{:#?}", Config::read(&config)?),
+        Command::CheckConfig { config } => tell(&Config::in_force(&config)?)?,
         Command::Prepare { config, out } => {
             crate::genesis::prepare(&Config::read(&config)?, &out)?;
-            println!(
-                "wrote {}; pass it to: symbolon init --node {}",
+            tell(&format!(
+                "wrote {}; pass it to: symbolon init --node {}\n",
                 out.display(),
                 out.display()
-            );
+            ))?;
         }
         Command::SignGenesis { config, roster } => {
             let config = Config::read(&config)?;
             crate::genesis::sign(&config, &roster)?;
-            println!("node {} signed {}", config.node, roster.display());
+            tell(&format!("node {} signed {}\n", config.node, roster.display()))?;
         }
         Command::Backup { config, to } => crate::backup::backup(&Config::read(&config)?, &to)?,
         Command::Restore { config, from } => crate::backup::restore(&Config::read(&config)?, &from)?,
     }
     Ok(())
+}
+
+/// Writes to stdout. Whoever closed the pipe has seen enough: that is no failure.
+fn tell(text: &str) -> std::io::Result<()> {
+    let mut stdout = std::io::stdout().lock();
+    match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
+        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
+        done => done,
+    }
 }
 
 fn start_logs(config: &Config) {

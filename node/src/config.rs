@@ -1,7 +1,7 @@
 //! The node's configuration: one TOML file, every setting checked before anything starts. `deploy/node.toml` is the
 //! reference.
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
@@ -33,6 +33,14 @@ pub(crate) enum ConfigError {
         /// With line and column.
         reason: Box<toml::de::Error>,
     },
+    /// It cannot be written down again: a path that is no text.
+    #[error("{}: {reason}", path.display())]
+    Unwritable {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        reason: Box<toml::ser::Error>,
+    },
     /// A setting whose value makes no sense, or not with another.
     #[error("{}: {setting}: {what}", path.display())]
     Setting {
@@ -46,7 +54,7 @@ pub(crate) enum ConfigError {
 }
 
 /// Everything that one node is told.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Config {
     /// This node's index in the roster, from 1.
@@ -91,7 +99,7 @@ fn default_snapshot_entries() -> u64 {
 }
 
 /// When a release may go out.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum AuditMode {
     /// After its audit record is synced.
@@ -102,7 +110,7 @@ pub(crate) enum AuditMode {
 }
 
 /// The root of trust.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, tag = "kind", rename_all = "lowercase")]
 pub(crate) enum TokenConfig {
     /// A PKCS#11 token.
@@ -124,7 +132,7 @@ pub(crate) enum TokenConfig {
 }
 
 /// Health and metrics.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct HttpConfig {
     /// Where it listens (TCP). Nothing secret is served.
@@ -132,7 +140,7 @@ pub(crate) struct HttpConfig {
 }
 
 /// Logs, always to standard error.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct LogConfig {
     /// `text` or `json`.
@@ -157,7 +165,7 @@ fn default_level() -> LogLevel {
 }
 
 /// How log lines look.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum LogFormat {
     /// For people.
@@ -168,7 +176,7 @@ pub(crate) enum LogFormat {
 }
 
 /// How much is logged.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum LogLevel {
     Error,
@@ -181,6 +189,41 @@ pub(crate) enum LogLevel {
 impl Config {
     /// Reads and checks a file. Relative paths are taken from the file's folder.
     pub(crate) fn read(path: &Path) -> Result<Self, ConfigError> {
+        Self::read_with_text(path).map(|(config, _)| config)
+    }
+
+    /// Reads and checks a file, and says what is in force as a file would: every setting, defaults marked.
+    pub(crate) fn in_force(path: &Path) -> Result<String, ConfigError> {
+        let (config, text) = Self::read_with_text(path)?;
+        let syntax = |reason| ConfigError::Syntax {
+            path: path.to_owned(),
+            reason: Box::new(reason),
+        };
+        let given: toml::Table = toml::from_str(&text).map_err(syntax)?;
+        config.described(&given).map_err(|reason| ConfigError::Unwritable {
+            path: path.to_owned(),
+            reason: Box::new(reason),
+        })
+    }
+
+    fn described(&self, given: &toml::Table) -> Result<String, toml::ser::Error> {
+        let mut table = toml::Table::try_from(self)?;
+        table.entry("address").or_insert_with(|| self.advertised().into());
+        let nothing = toml::Table::new();
+        let (mut plain, mut nested) = (String::new(), String::new());
+        for (name, value) in &table {
+            let toml::Value::Table(inner) = value else {
+                plain.push_str(&line(name, value, given));
+                continue;
+            };
+            nested.push_str(&format!("\n[{name}]\n"));
+            let given = given.get(name).and_then(toml::Value::as_table).unwrap_or(&nothing);
+            nested.extend(inner.iter().map(|(name, value)| line(name, value, given)));
+        }
+        Ok(plain + &nested)
+    }
+
+    fn read_with_text(path: &Path) -> Result<(Self, String), ConfigError> {
         let unreadable = |reason| ConfigError::Unreadable {
             path: path.to_owned(),
             reason,
@@ -200,7 +243,7 @@ impl Config {
                 setting,
                 what,
             }),
-            None => Ok(config),
+            None => Ok((config, text)),
         }
     }
 
@@ -257,5 +300,44 @@ impl Config {
     /// Where others reach this node.
     pub(crate) fn advertised(&self) -> String {
         self.address.clone().unwrap_or_else(|| self.listen.to_string())
+    }
+}
+
+/// `name = value`, marked if the file leaves it open.
+fn line(name: &str, value: &toml::Value, given: &toml::Table) -> String {
+    let mark = if given.contains_key(name) { "" } else { "   # default" };
+    format!("{name} = {value}{mark}\n")
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn what_is_in_force_is_shown_as_a_file_with_its_defaults_marked() {
+        let text = "node = 1\ndata = \"/data\"\nlisten = \"127.0.0.1:7601\"\nregion = \"north\"\naudit = \"durable\"\n\
+                    development = true\n[token]\nkind = \"software\"\nfolder = \"/keys\"\n";
+        let described = |text: &str| {
+            let config: Config = toml::from_str(text).unwrap();
+            config.described(&toml::from_str(text).unwrap()).unwrap()
+        };
+        let shown = described(text);
+        for expected in [
+            "data = \"/data\"\n",
+            "address = \"127.0.0.1:7601\"   # default\n",
+            "audit = \"durable\"\n",
+            "threads = 2   # default\n",
+            "\n[log]\nformat = \"text\"   # default\nlevel = \"info\"   # default\n",
+            "\n[token]\nfolder = \"/keys\"\nkind = \"software\"\n",
+        ] {
+            assert!(shown.contains(expected), "{expected} is not in\n{shown}");
+        }
+        let again = described(&shown);
+        assert_eq!(
+            again,
+            shown.replace("   # default", ""),
+            "what is shown is a file itself"
+        );
     }
 }
