@@ -183,7 +183,8 @@ async fn what_a_user_does_in_a_day_works_and_gives_the_exit_codes_that_are_promi
 
 fn without_a_quorum(world: &World) {
     fs::write(world.path("value"), "value").unwrap();
-    let verbs: [(&[&str], &[i32]); 6] = [
+    let verbs: [(&[&str], &[i32]); 7] = [
+        (&["audit", "verify"], &[6]),
         (&["get", "prod/db/password"], &[6]),
         (&["status"], &[6]),
         (&["list", "prod"], &[6]),

@@ -220,6 +220,11 @@ impl Node {
             .cloned()
     }
 
+    /// Whether there is a connection, as far as is known.
+    pub(crate) fn connected(&self) -> bool {
+        self.current().is_some()
+    }
+
     /// Takes a connection out of use; requests on it may still end.
     fn forget(&self, live: &Arc<Live>) {
         let mut slot = self.live.write().unwrap_or_else(PoisonError::into_inner);

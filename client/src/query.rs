@@ -278,8 +278,9 @@ fn encode(kind: Kind) -> Bytes {
 /// Asks one node something that changes nothing. A connection that turns out to be dead (its node was restarted) costs one
 /// more attempt, over a new one.
 async fn ask<T: OfKind>(node: Arc<Node>, bytes: Bytes, within: Duration) -> Result<T, Failure> {
+    let stood = node.connected();
     let answered = match node.request(bytes.clone(), within).await {
-        Err(failure) if failure.error().code == Code::Unreachable => node.request(bytes, within).await?,
+        Err(failure) if stood && failure.error().code == Code::Unreachable => node.request(bytes, within).await?,
         answered => answered?,
     };
     T::of(answered.answer).ok_or_else(|| Failure::AtFault(Error::at_fault(node.index, Misdeed::NotAnAnswer)))

@@ -104,13 +104,16 @@ async fn verify(verify: &Verify, settings: &Settings) -> Result<u8, Error> {
     let mut records = Vec::new();
     // A bad log outweighs a node that is not there; both must be seen, so all are tried.
     let mut worst: Option<Error> = None;
+    // All at once: those that are not there are waited for once, and not one after the other.
+    let mut verifying = JoinSet::new();
     for node in chosen(&client, verify.node)? {
-        match while_waiting(
-            &format!("verifying the log of node {node}"),
-            audit::verify(&client, node),
-        )
-        .await
-        {
+        let client = client.clone();
+        verifying.spawn(async move { (node, audit::verify(&client, node).await) });
+    }
+    let mut verified = while_waiting("verifying the logs", verifying.join_all()).await;
+    verified.sort_by_key(|(node, _)| *node);
+    for (_, done) in verified {
+        match done {
             Ok(done) => records.push(audited(&done)),
             Err(error) => {
                 crate::failure::show(&error);
