@@ -10,7 +10,7 @@ pub(crate) fn advice(code: Code) -> &'static str {
             "The client and the node do not speak alike, or a file was changed. Use matching versions of both; if it stays, report it."
         }
         Code::UnknownKey => {
-            "Ask an operator to register your key (`symbolon agent register FILE.pub`), or choose another identity with `--identity`. `symbolon identity show` prints the one in use."
+            "Never registered: ask an operator (`symbolon agent register FILE.pub`). Expired, removed or rekeyed: make a new identity and have it registered; ids and keys do not come back. Or choose another with `--identity`; `symbolon identity show` prints the one in use."
         }
         Code::BadPath => {
             "Write paths in lower case: a-z 0-9 - _ . in segments of at most 64 characters, with / between them. The message says which character is wrong."
@@ -19,7 +19,7 @@ pub(crate) fn advice(code: Code) -> &'static str {
             "The lines `because` name the policy by file and line. Ask its owner, or change it: `symbolon policy show --text`."
         }
         Code::NotFound => {
-            "Check the path with `symbolon list`. What you may not see answers alike, so it may also be a policy: ask whoever owns the secret."
+            "Check the path with `symbolon list FOLDER`, its versions with `symbolon metadata PATH`. What you may not see answers alike, so it may also be a policy: ask whoever owns the secret."
         }
         Code::TooLarge => {
             "The message names the limit. Values have at most 64 KiB: keep large data elsewhere, encrypted, and its key here."
@@ -31,7 +31,9 @@ pub(crate) fn advice(code: Code) -> &'static str {
         Code::Timeout => {
             "Try again, with a longer `--timeout` if nodes are far. `symbolon status` shows which nodes answer."
         }
-        Code::Conflict => "Someone else has written since. Read the latest version, and decide again.",
+        Code::Conflict => {
+            "Someone else has written since. `symbolon metadata PATH` shows the versions, the latest last; decide again."
+        }
         Code::NonceReused => {
             "Two different commands carried one nonce: mostly a copied machine image or a tampered file. Make the command anew."
         }
@@ -76,7 +78,9 @@ pub(crate) fn advice(code: Code) -> &'static str {
         Code::OutcomeUnknown => {
             "It may or may not have happened. `symbolon command submit FILE` sends the same bytes again; they count once."
         }
-        Code::Unreachable => "Check the address and the network (QUIC is UDP): `symbolon doctor`.",
+        Code::Unreachable => {
+            "Start the nodes (`symbolon dev` for a cluster on this machine), or check the address and the network (QUIC is UDP): `symbolon doctor`."
+        }
         Code::NotTheNode => {
             "Someone answers in a node's place, or the address is of another cluster. Do not go on; compare the genesis hash with your operators."
         }
@@ -87,7 +91,7 @@ pub(crate) fn advice(code: Code) -> &'static str {
             "Whoever wrote this version dealt badly, so nobody can read it. Read an earlier version, and have it written anew."
         }
         Code::AuditBroken => {
-            "The audit log named was changed, cut or damaged at the entry named. Keep that node's disk; compare with the other nodes' logs."
+            "The audit log named was changed, cut or damaged, at the entry named if one is. Keep that node's disk; compare with the other nodes' logs. An export that lacks a file is made anew: `symbolon audit export`."
         }
         Code::Diverged => {
             "Two nodes show different histories: one of them is malicious or broken. All nodes have been told. Stop writing, and call the operators."

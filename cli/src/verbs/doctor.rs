@@ -190,7 +190,7 @@ async fn cluster(settings: &Settings, lines: &mut Lines) -> Result<(), Error> {
 async fn nodes(client: &Client, settings: &Settings, lines: &mut Lines) -> Result<(), Error> {
     let mut serving = 0_u16;
     let answers = client.status().await;
-    let needed = client.roster().threshold;
+    let (n, needed) = (client.roster().nodes.len(), client.roster().threshold);
     let moves = log_time_moves(&answers, needed);
     for (node, answer) in answers {
         let status = match answer {
@@ -250,11 +250,11 @@ async fn nodes(client: &Client, settings: &Settings, lines: &mut Lines) -> Resul
         serving += u16::from(status.state == "serving");
     }
     match serving >= needed {
-        true => lines.ok("quorum", format!("{serving} nodes serve, {needed} are needed")),
+        true => lines.ok("quorum", format!("{serving} of {n} nodes serve, {needed} are needed")),
         false => lines.add(
             Verdict::Fail,
             "quorum",
-            format!("{serving} nodes serve, {needed} are needed"),
+            format!("{serving} of {n} nodes serve, {needed} are needed"),
             Some("symbolon status"),
         ),
     }

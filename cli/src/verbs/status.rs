@@ -51,7 +51,8 @@ pub(crate) fn show(client: &Client, answers: &[Answer], wide: bool, settings: &S
     let threshold = usize::from(client.roster().threshold);
     if serving < threshold {
         say(&format!(
-            "warning: {serving} nodes serve and {threshold} are needed: nothing can be read or written"
+            "warning: {serving} of {} nodes serve, {threshold} are needed: nothing can be read or written",
+            answers.len()
         ));
     }
     Ok(serving)
