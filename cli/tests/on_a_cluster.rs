@@ -112,7 +112,8 @@ impl World {
         assert_eq!(signed.status.code(), Some(0), "{}", text(&signed.stderr));
         self.ok(&["command", "submit", "change.command"]);
         // The same bytes count once; made anew, they would now be a conflict or exist already.
-        self.ok(&["command", "submit", "change.command"]);
+        let again = self.ok(&["command", "submit", "change.command", "-o", "jsonl"]);
+        assert!(again.contains("\"kind\":") && again.contains("\"repeated\":true"), "{again}");
         fs::remove_file(self.path("change.command")).unwrap();
     }
 }

@@ -15,7 +15,7 @@ use symbolon_wire::{Code, Message};
 
 use crate::failure::{Error, file, usage};
 use crate::limits::{COLLECT_WITHIN, EXPIRY_SPARE};
-use crate::output::{Record, say};
+use crate::output::{Record, printable, say};
 use crate::progress::while_waiting;
 use crate::session::{connect, identity, roster};
 use crate::settings::{Settings, new_file, replace_file};
@@ -129,15 +129,18 @@ pub(crate) async fn command(verb: &Command, settings: &Settings) -> Result<u8, E
             settings.output.one(&shown(&parse(&encoded)?))?;
         }
         Command::Submit { file } => {
-            let message = decode(&read(file)?)?;
+            let bytes = read(file)?;
+            let (message, (kind, what)) = (decode(&bytes)?, meaning(&parse(&bytes)?));
             let client = connect(settings).await?;
             let done = while_waiting("submitting", client.submit_signed(message, Level::Committed)).await?;
-            say(if done.repeated {
-                "it had been done before, and counts once"
+            let when = if done.repeated {
+                "was done before, and counts once"
             } else {
-                "done"
-            });
-            settings.output.one(&submitted(Record::new(), &done))?;
+                "is done"
+            };
+            say(&format!("{kind} {when}: {}", printable(&what)));
+            let record = Record::new().with("kind", kind).with("what", what);
+            settings.output.one(&submitted(record, &done))?;
         }
     }
     Ok(crate::DONE)
@@ -262,8 +265,9 @@ fn parse(bytes: &Bytes) -> Result<ParsedCommand, Error> {
     ParsedCommand::parse(bytes.clone()).map_err(|error| Error::new(Code::Malformed, error.to_string()))
 }
 
-fn shown(command: &ParsedCommand) -> Record {
-    let (kind, what) = match &command.payload {
+/// What a command does: its kind, and to what.
+fn meaning(command: &ParsedCommand) -> (&'static str, String) {
+    match &command.payload {
         Payload::Put(put) => ("put", format!("version {} of {}", put.version, put.path)),
         Payload::Delete(delete) if delete.versions.is_empty() => (
             "delete",
@@ -287,7 +291,11 @@ fn shown(command: &ParsedCommand) -> Record {
             format!("{}, {} keys", hex::encode(&one.id), one.keys.len()),
         ),
         Payload::Session(open) => ("sealing session", format!("epoch {}", open.epoch)),
-    };
+    }
+}
+
+fn shown(command: &ParsedCommand) -> Record {
+    let (kind, what) = meaning(command);
     Record::new()
         .with("kind", kind)
         .with("what", what)

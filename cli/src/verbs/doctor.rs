@@ -318,7 +318,7 @@ fn show(lines: &Lines, settings: &Settings) -> Result<(), Error> {
         let next = line
             .next
             .as_ref()
-            .map(|next| format!("      next  {next}\n"))
+            .map(|next| format!("      next  {}\n", next.replace('\n', "\n            ")))
             .unwrap_or_default();
         format!(
             "{word}  {:13}  {}\n{next}",
