@@ -122,7 +122,10 @@ fn without_a_cluster_the_error_says_how_to_get_one() {
 fn a_bad_path_is_refused_before_anything_is_read_or_sent() {
     let output = World::new().run_with_input(&["put", "prod/../key", "-"], b"value");
     assert_eq!(output.status.code(), Some(2));
-    insta::assert_snapshot!(text(&output.stderr), @"error[SY0402]: 'prod/../key': segment 2 is '..', which other systems read as a step");
+    insta::assert_snapshot!(text(&output.stderr), @r"
+    error[SY0402]: 'prod/../key': segment 2 is '..', which other systems read as a step
+      next     Write paths in lower case: a-z 0-9 - _ . in segments of at most 64 characters, with / between them. The message says which character is wrong.
+    ");
 }
 
 #[test]

@@ -113,7 +113,10 @@ impl World {
         self.ok(&["command", "submit", "change.command"]);
         // The same bytes count once; made anew, they would now be a conflict or exist already.
         let again = self.ok(&["command", "submit", "change.command", "-o", "jsonl"]);
-        assert!(again.contains("\"kind\":") && again.contains("\"repeated\":true"), "{again}");
+        assert!(
+            again.contains("\"kind\":") && again.contains("\"repeated\":true"),
+            "{again}"
+        );
         fs::remove_file(self.path("change.command")).unwrap();
     }
 }

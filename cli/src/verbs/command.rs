@@ -132,7 +132,14 @@ pub(crate) async fn command(verb: &Command, settings: &Settings) -> Result<u8, E
             let bytes = read(file)?;
             let (message, (kind, what)) = (decode(&bytes)?, meaning(&parse(&bytes)?));
             let client = connect(settings).await?;
-            let done = while_waiting("submitting", client.submit_signed(message, Level::Committed)).await?;
+            let done = while_waiting("submitting", client.submit_signed(message, Level::Committed)).await;
+            let done = done.map_err(|error| match error.code {
+                Code::Expired => error.next(
+                    "make it anew with --save FILE --force, and submit it in time (--sign-within TIME); \
+                     if it has just been made, compare clocks: symbolon doctor",
+                ),
+                _ => error,
+            })?;
             let when = if done.repeated {
                 "was done before, and counts once"
             } else {

@@ -19,6 +19,7 @@ use std::path::Path;
 
 use symbolon_wire::Code;
 
+use crate::catalogue::advice;
 use crate::failure::{Error, local};
 use crate::session;
 use crate::settings::{Global, Settings};
@@ -36,7 +37,17 @@ pub(crate) fn offline(verb: &Verb, global: &Global) -> Result<Option<u8>, Error>
 /// All others.
 pub(crate) async fn run(verb: Verb, settings: Settings) -> Result<u8, Error> {
     let done = online(verb, &settings).await;
-    done.map_err(|error| stranger(command::keep_unknown(error, &settings), &settings))
+    done.map_err(|error| advised(stranger(command::keep_unknown(error, &settings), &settings)))
+}
+
+/// What nobody on the way has a next step for gets that of its code.
+fn advised(error: Error) -> Error {
+    match error.code {
+        // Their messages are all that there is to say.
+        Code::Local | Code::Usage => error,
+        _ if error.next.is_some() => error,
+        code => error.next(advice(code)),
+    }
 }
 
 /// A node says little to a key that it does not know; what may have happened is told here.
@@ -84,5 +95,22 @@ async fn online(verb: Verb, settings: &Settings) -> Result<u8, Error> {
         Verb::Explain(_) | Verb::Completions(_) | Verb::Man(_) => {
             Err(local("this verb needs no cluster and was not run"))
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_error_without_a_next_step_gets_that_of_its_code() {
+        let next = |error: Error| advised(error).next.clone();
+        let exists = next(Error::new(Code::Exists, "this principal id exists or has existed"));
+        assert!(exists.is_some_and(|next| next.contains("never reused")));
+        assert_eq!(
+            next(Error::new(Code::Exists, "x").next("mine")).as_deref(),
+            Some("mine")
+        );
+        assert_eq!(next(Error::new(Code::Local, "x")), None);
     }
 }
