@@ -1,12 +1,14 @@
 //! What an application may read and write while it applies an entry.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::ops::Bound;
+use std::sync::Mutex;
 
 use bytes::Bytes;
 
 use crate::StoreFault;
 use crate::limits::{NAME_BYTES_MAX, RECORD_BYTES_MAX, RECORD_KEY_BYTES_MAX};
+use crate::sync::lock;
 
 /// A record and its key.
 pub type Record = (Vec<u8>, Bytes);
@@ -84,9 +86,11 @@ pub struct Changes {
     pub names: BTreeMap<NameKey, Option<Bytes>>,
 }
 
-/// A view with changes on top of it.
+/// A view with changes on top of it. The entries of a batch read many records again and again (the clock, their
+/// author), so that what was read once is kept.
 pub struct Overlay<'a> {
     base: &'a dyn View,
+    read: Mutex<HashMap<Vec<u8>, Option<Bytes>>>,
     changes: Changes,
     oversized: Option<StoreFault>,
 }
@@ -105,6 +109,7 @@ impl<'a> Overlay<'a> {
     pub fn new(base: &'a dyn View) -> Self {
         Self {
             base,
+            read: Mutex::default(),
             changes: Changes::default(),
             oversized: None,
         }
@@ -132,7 +137,14 @@ impl View for Overlay<'_> {
     fn get(&self, key: &[u8]) -> Result<Option<Bytes>, StoreFault> {
         match self.changes.records.get(key) {
             Some(changed) => Ok(changed.clone()),
-            None => self.base.get(key),
+            None => {
+                if let Some(known) = lock(&self.read).get(key) {
+                    return Ok(known.clone());
+                }
+                let found = self.base.get(key)?;
+                lock(&self.read).insert(key.to_vec(), found.clone());
+                Ok(found)
+            }
         }
     }
 
@@ -250,13 +262,15 @@ impl Records for Overlay<'_> {
 mod tests {
     use super::*;
     use crate::Changes;
+    use std::sync::atomic::{AtomicUsize, Ordering};
 
-    /// A view over plain maps.
+    /// A view over plain maps, and how many records were read from it.
     #[derive(Default)]
-    struct Plain(Changes);
+    struct Plain(Changes, AtomicUsize);
 
     impl View for Plain {
         fn get(&self, key: &[u8]) -> Result<Option<Bytes>, StoreFault> {
+            self.1.fetch_add(1, Ordering::Relaxed);
             Ok(self.0.records.get(key).cloned().flatten())
         }
         fn scan(&self, prefix: &[u8], after: Option<&[u8]>, limit: usize) -> Result<Vec<Record>, StoreFault> {
@@ -308,7 +322,7 @@ mod tests {
                 Some(Bytes::from_static(b"old")),
             );
         }
-        Plain(changes)
+        Plain(changes, AtomicUsize::new(0))
     }
 
     fn keys(records: Vec<Record>) -> Vec<String> {
@@ -367,5 +381,22 @@ mod tests {
             overlay.into_changes(),
             Err(StoreFault::TooLarge { what: "record", .. })
         ));
+    }
+
+    #[test]
+    fn a_record_is_read_from_the_store_once_and_changes_hide_what_was_read() {
+        let base = base();
+        let mut overlay = Overlay::new(&base);
+        for _ in 0..3 {
+            assert_eq!(overlay.get(b"a1").unwrap().unwrap(), "old");
+            assert_eq!(overlay.get(b"absent").unwrap(), None);
+        }
+        assert_eq!(base.1.load(Ordering::Relaxed), 2);
+        overlay.put(b"a1".to_vec(), Bytes::from_static(b"new"));
+        overlay.put(b"absent".to_vec(), Bytes::from_static(b"new"));
+        assert_eq!(overlay.get(b"a1").unwrap().unwrap(), "new");
+        assert_eq!(overlay.get(b"absent").unwrap().unwrap(), "new");
+        overlay.delete(b"a1".to_vec());
+        assert_eq!(overlay.get(b"a1").unwrap(), None);
     }
 }
