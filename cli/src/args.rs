@@ -44,7 +44,11 @@ pub(crate) enum Verb {
     /// List a folder
     List(verbs::secrets::List),
     /// Hide versions of a secret
-    Delete(verbs::secrets::Delete),
+    Delete(verbs::versions::Delete),
+    /// Show hidden versions again
+    Undelete(verbs::versions::Undelete),
+    /// Destroy versions of a secret for good
+    Destroy(verbs::versions::Destroy),
     /// Show a secret's versions
     Metadata(verbs::secrets::Metadata),
     /// Apply, show or check policies

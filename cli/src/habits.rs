@@ -11,7 +11,9 @@ pub(crate) fn meant(words: &[&str]) -> Option<(String, String)> {
         "kv" | "secret" | "secrets" | "read" | "get" | "show" | "cat" | "fetch" | "reveal" => "get",
         "write" | "put" | "set" | "store" | "add" | "create" | "insert" => "put",
         "ls" | "list" => "list",
-        "rm" | "del" | "delete" | "remove" | "destroy" => "delete",
+        "rm" | "del" | "delete" | "remove" => "delete",
+        "undelete" | "restore" => "undelete",
+        "destroy" | "purge" => "destroy",
         "metadata" | "versions" | "history" => "metadata",
         "exec" | "env" => "run",
         "login" | "auth" | "token" => {
@@ -39,6 +41,7 @@ mod tests {
             (&["rm", "a/b"], "delete"),
             (&["kv", "get", "a/b"], "get"),
             (&["kv", "put", "a/b"], "put"),
+            (&["kv", "destroy", "a/b"], "destroy"),
             (&["secrets", "list"], "list"),
             (&["kv"], "get"),
         ] {

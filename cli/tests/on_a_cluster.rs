@@ -289,6 +289,17 @@ fn secrets(world: &World) {
         world.run(&["get", "prod/db/password", "--version", "1"]).status.code(),
         Some(7)
     );
+    world.ok(&["undelete", "prod/db/password", "--versions", "1"]);
+    world.ok(&["get", "prod/db/password", "--version", "1", "--out", "again"]);
+    let unasked = world.run(&["destroy", "prod/db/password", "--versions", "1"]);
+    assert_eq!(unasked.status.code(), Some(2), "who cannot be asked must say --yes");
+    world.ok(&["destroy", "prod/db/password", "--versions", "1", "--yes"]);
+    assert_eq!(
+        world.ok(&["metadata", "prod/db/password", "--field", "state"]),
+        "destroyed\nreadable\n"
+    );
+    let gone = world.run(&["undelete", "prod/db/password", "--versions", "1"]);
+    assert_eq!(gone.status.code(), Some(7), "{}", text(&gone.stderr));
     assert_eq!(
         world.ok(&["get", "prod/db/password", "-o", "json", "--field", "value"]),
         "second\n"

@@ -124,9 +124,36 @@ impl Client {
     /// # Errors
     /// As [`Client::put`]; [`Code::Conflict`] if all were meant and a newer one appeared meanwhile.
     pub async fn delete(&self, path: &str, versions: &[u64]) -> Result<Submitted, Error> {
+        self.change_versions("delete", path, versions, Payload::Delete).await
+    }
+
+    /// Shows hidden versions again; none given, all that are not destroyed.
+    ///
+    /// # Errors
+    /// As [`Client::delete`]; [`Code::NotFound`] for a version that was destroyed.
+    pub async fn undelete(&self, path: &str, versions: &[u64]) -> Result<Submitted, Error> {
+        self.change_versions("undelete", path, versions, Payload::Undelete)
+            .await
+    }
+
+    /// Destroys versions for good; none given, all that there are now, hidden ones included.
+    ///
+    /// # Errors
+    /// As [`Client::delete`].
+    pub async fn destroy(&self, path: &str, versions: &[u64]) -> Result<Submitted, Error> {
+        self.change_versions("destroy", path, versions, Payload::Destroy).await
+    }
+
+    async fn change_versions(
+        &self,
+        verb: &str,
+        path: &str,
+        versions: &[u64],
+        payload: impl Fn(v1::SecretVersions) -> Payload,
+    ) -> Result<Submitted, Error> {
         let path = Path::parse(path).map_err(|bad| Error::new(Code::BadPath, bad.to_string()))?;
         check_size("list of versions", versions.len(), DELETE_VERSIONS_MAX)?;
-        let what = format!("delete {path}");
+        let what = format!("{verb} {path}");
         let mut attempt = 0;
         loop {
             attempt += 1;
@@ -134,14 +161,14 @@ impl Client {
             if latest == 0 {
                 return Err(Error::new(Code::NotFound, format!("{path} has no such version")));
             }
-            let payload = Payload::Delete(v1::DeleteVersions {
+            let named = v1::SecretVersions {
                 tenant: Bytes::copy_from_slice(tenant.bytes()),
                 path: path.as_str().to_owned(),
                 secret: Bytes::copy_from_slice(secret.bytes()),
                 versions: versions.to_vec(),
                 latest,
-            });
-            match self.inner.command(&what, payload).await {
+            };
+            match self.inner.command(&what, payload(named)).await {
                 // Versions that were named stay meant when a newer one appears.
                 Err(error) if error.code == Code::Conflict && !versions.is_empty() && attempt < CONFLICT_ATTEMPTS => {
                     pause(attempt).await;

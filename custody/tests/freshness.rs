@@ -96,6 +96,8 @@ fn every_other_command_is_waited_for_whoever_it_is_about() {
         match payload {
             Payload::Put(_) | Payload::Session(_) => true,
             Payload::Delete(_)
+            | Payload::Undelete(_)
+            | Payload::Destroy(_)
             | Payload::Policies(_)
             | Payload::Register(_)
             | Payload::Remove(_)
@@ -106,12 +108,15 @@ fn every_other_command_is_waited_for_whoever_it_is_about() {
         for (path, secret) in [(PATH, SECRET), ("prod/other", OTHER_SECRET)] {
             for about in [ASKER, OTHER] {
                 let id = Bytes::copy_from_slice(about.bytes());
+                let named = v1::SecretVersions {
+                    path: path.to_owned(),
+                    secret: secret.bytes().to_vec().into(),
+                    ..v1::SecretVersions::default()
+                };
                 let commands = [
-                    Payload::Delete(v1::DeleteVersions {
-                        path: path.to_owned(),
-                        secret: secret.bytes().to_vec().into(),
-                        ..v1::DeleteVersions::default()
-                    }),
+                    Payload::Delete(named.clone()),
+                    Payload::Undelete(named.clone()),
+                    Payload::Destroy(named),
                     Payload::Policies(v1::SetPolicies::default()),
                     Payload::Register(v1::RegisterPrincipal {
                         id: id.clone(),

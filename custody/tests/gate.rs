@@ -362,7 +362,7 @@ fn to_who_may_not_read_a_secret_looks_the_same_before_it_exists_and_after_it_wen
     let id = stage.world.secret_id();
     stage.world.write(&mut stage.agent, path, id, 1, b"value");
     assert_eq!(stage.refused(&ask, path, 0).0, before);
-    let delete = v1::DeleteVersions {
+    let delete = v1::SecretVersions {
         tenant: stage.world.roster.first_tenant.bytes().to_vec().into(),
         path: path.to_owned(),
         secret: id.bytes().to_vec().into(),
@@ -377,7 +377,7 @@ fn to_who_may_not_read_a_secret_looks_the_same_before_it_exists_and_after_it_wen
 }
 
 fn delete(stage: &mut Stage, versions: Vec<u64>, latest: u64) {
-    let delete = v1::DeleteVersions {
+    let delete = v1::SecretVersions {
         tenant: stage.world.roster.first_tenant.bytes().to_vec().into(),
         path: PATH.to_owned(),
         secret: stage.id.bytes().to_vec().into(),

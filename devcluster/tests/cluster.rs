@@ -101,6 +101,15 @@ async fn deleted_versions_and_expired_ones_are_not_read_and_listings_show_only_w
         run.reader.get("prod/a", Some(1), "").await.unwrap().value.expose(),
         b"one"
     );
+    run.writer.undelete("prod/a", &[2]).await.unwrap();
+    assert_eq!(
+        run.reader.get("prod/a", Some(2), "").await.unwrap().value.expose(),
+        b"two"
+    );
+    assert_eq!(
+        run.reader.undelete("prod/a", &[2]).await.unwrap_err().code,
+        Code::Denied
+    );
     let short = PutOptions {
         ttl_ms: 1_500,
         ..PutOptions::default()
@@ -125,6 +134,26 @@ async fn deleted_versions_and_expired_ones_are_not_read_and_listings_show_only_w
         .collect();
     assert_eq!(names, ["a", "short"]);
     assert_eq!(run.reader.list("prod", "", 10).await.unwrap_err().code, Code::Denied);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_destroyed_version_is_never_read_again_also_after_the_cluster_started_anew() {
+    let mut run = running().await;
+    run.writer.put("prod/a", b"one", PutOptions::default()).await.unwrap();
+    run.writer.put("prod/a", b"two", PutOptions::default()).await.unwrap();
+    run.writer.destroy("prod/a", &[1]).await.unwrap();
+    let refused = |opened: Result<symbolon_client::Opened, symbolon_client::Error>| {
+        assert_eq!(opened.unwrap_err().code, Code::NotFound);
+    };
+    refused(run.reader.get("prod/a", Some(1), "").await);
+    run.cluster.stop_all().await.unwrap();
+    run.cluster.start_all(SOON).await.unwrap();
+    refused(run.reader.get("prod/a", Some(1), "").await);
+    assert_eq!(run.reader.get("prod/a", None, "").await.unwrap().value.expose(), b"two");
+    let versions = run.operator.metadata("prod/a").await.unwrap().versions;
+    let shown: Vec<(u64, bool)> = versions.iter().map(|v| (v.version, v.destroyed)).collect();
+    assert_eq!(shown, [(1, true), (2, false)]);
+    run.audit_logs_verify().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -140,6 +140,7 @@ impl Answering<'_> {
                     ciphertext_bytes: state.ciphertext_bytes,
                     fragments_ok: query::confirmed(scene.view, &state, n)?,
                     log_index: state.log_index,
+                    destroyed: state.destroyed,
                 });
             }
             Ok(Some(v1::MetadataReply {
@@ -161,8 +162,14 @@ impl Answering<'_> {
         let path = parse(&request.path)?;
         let subject = match self.allowed(Action::Write, Some(&request.path), false).await {
             Err(refused) if refused.code == Code::Denied as u32 => {
-                let deleting = self.allowed(Action::Delete, Some(&request.path), false).await;
-                deleting.map_err(|_| refused)?
+                let mut other = None;
+                for action in [Action::Delete, Action::Undelete, Action::Destroy] {
+                    other = self.allowed(action, Some(&request.path), false).await.ok();
+                    if other.is_some() {
+                        break;
+                    }
+                }
+                other.ok_or(refused)?
             }
             other => other?,
         };

@@ -13,7 +13,7 @@ use symbolon_state::entry::Kind;
 use symbolon_state::keys;
 use symbolon_state::query;
 use symbolon_state::records::{SessionRecord, VersionRecord};
-use symbolon_store::LocalOp;
+use symbolon_store::{Local, LocalOp};
 use symbolon_wire::ids::SecretId;
 use symbolon_wire::limits::FRAGMENT_OK_MAX;
 use symbolon_wire::v1;
@@ -26,6 +26,22 @@ const SWEEP_EVERY: Duration = Duration::from_secs(5);
 /// Local record kind of own fragments.
 const OWN: u8 = 0x01;
 
+/// A pause between two pages of the search for leftovers, which must not hold up a node that starts.
+const LEFTOVERS_PAUSE: Duration = Duration::from_millis(50);
+
+/// What was applied and concerns own fragments.
+pub(crate) enum News {
+    /// One is to be checked and kept.
+    Dealt(Dealt),
+    /// Those of a version are to be erased.
+    Destroyed {
+        /// Its secret.
+        secret: SecretId,
+        /// The version.
+        version: u64,
+    },
+}
+
 /// A dealing to check.
 pub(crate) struct Dealt {
     /// Its log index.
@@ -36,12 +52,25 @@ pub(crate) struct Dealt {
     pub(crate) version: u64,
 }
 
-fn own_key(record: &VersionRecord) -> Vec<u8> {
+/// What the keys of own fragments of one version begin with.
+fn own_keys(secret: &[u8], version: u64) -> Vec<u8> {
     let mut key = vec![OWN];
-    key.extend_from_slice(&record.secret);
-    key.extend_from_slice(&record.version.to_be_bytes());
+    key.extend_from_slice(secret);
+    key.extend_from_slice(&version.to_be_bytes());
+    key
+}
+
+fn own_key(record: &VersionRecord) -> Vec<u8> {
+    let mut key = own_keys(&record.secret, record.version);
     key.extend_from_slice(&record.epoch.to_be_bytes());
     key
+}
+
+/// The version that an own fragment belongs to.
+fn version_of(key: &[u8]) -> Option<(SecretId, u64)> {
+    let (secret, rest) = key.strip_prefix(&[OWN])?.split_first_chunk::<16>()?;
+    let (version, _epoch) = rest.split_first_chunk::<8>()?;
+    Some((SecretId::parse(secret).ok()?, u64::from_be_bytes(*version)))
 }
 
 /// The own fragment of a version at rest; checked now if the background has not come to it yet.
@@ -89,15 +118,16 @@ fn check(member: &Member, holder: &Holder, record: &VersionRecord) -> Result<Opt
 }
 
 /// Checks dealings as they are applied, and what a restart left unchecked; confirms in the log.
-pub(crate) async fn work(member: Arc<Member>, mut dealt: mpsc::UnboundedReceiver<Dealt>) {
+pub(crate) async fn work(member: Arc<Member>, mut news: mpsc::UnboundedReceiver<News>) {
     let mut sweep = tokio::time::interval(SWEEP_EVERY);
     let mut confirm = tokio::time::interval(CONFIRM_EVERY);
     confirm.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     let mut work = Work::default();
     loop {
         tokio::select! {
-            received = dealt.recv() => match received {
-                Some(dealt) => work.take(&member, dealt.index, dealt.secret, dealt.version),
+            received = news.recv() => match received {
+                Some(News::Dealt(dealt)) => work.take(&member, dealt.index, dealt.secret, dealt.version),
+                Some(News::Destroyed { secret, version }) => work.erase(&member, secret, version),
                 None => return,
             },
             _ = confirm.tick() => work.confirm(&member).await,
@@ -143,6 +173,19 @@ impl Work {
             }
             Ok(None) => tracing::warn!(index, "the sealing session of a dealing is gone"),
             Err(fault) => tracing::error!(%fault, index, "a dealing cannot be checked"),
+        }
+    }
+
+    /// Forgets what this node keeps of a version.
+    fn erase(&mut self, member: &Member, secret: SecretId, version: u64) {
+        let prefix = own_keys(secret.bytes(), version);
+        let of_it = |write: &LocalOp| matches!(write, LocalOp::Put(key, _) if key.starts_with(&prefix));
+        self.writes.retain(|write| !of_it(write));
+        match erasures(&member.local, &prefix) {
+            Ok(erasures) => self.writes.extend(erasures),
+            Err(fault) => {
+                tracing::error!(%fault, version, "an own fragment cannot be erased; it will be at the next start")
+            }
         }
     }
 
@@ -228,5 +271,86 @@ impl Work {
             after = next;
             tokio::task::yield_now().await;
         }
+    }
+}
+
+/// What erases all own fragments under `prefix`.
+fn erasures(local: &Local, prefix: &[u8]) -> Result<Vec<LocalOp>, StoreFault> {
+    // One for each epoch.
+    let kept = local.scan(prefix, None, usize::MAX)?;
+    Ok(kept.into_iter().map(|(key, _)| LocalOp::Delete(key)).collect())
+}
+
+/// Erases own fragments of versions that are gone: a node may have stopped between applying that and erasing them.
+pub(crate) async fn erase_leftovers(member: Arc<Member>) {
+    let mut after: Option<Vec<u8>> = None;
+    loop {
+        let page = match member.local.scan(&[OWN], after.as_deref(), 256) {
+            Ok(page) => page,
+            Err(fault) => return tracing::error!(%fault, "own fragments cannot be read"),
+        };
+        let Some((last, _)) = page.last() else { return };
+        after = Some(last.clone());
+        let gone: Vec<LocalOp> = {
+            let reader = member.store.reader();
+            let view = crate::machine::ViewAdapter::new(&reader);
+            let is_gone = |key: &Vec<u8>| {
+                let of = version_of(key);
+                of.is_some_and(|(secret, version)| matches!(query::version(&view, secret, version), Ok(None)))
+            };
+            let keys = page.into_iter().map(|(key, _)| key);
+            keys.filter(is_gone).map(LocalOp::Delete).collect()
+        };
+        if !gone.is_empty()
+            && let Err(fault) = member.local.write(gone, Durability::Synced).await
+        {
+            return tracing::error!(%fault, "own fragments of versions that are gone cannot be erased");
+        }
+        tokio::time::sleep(LEFTOVERS_PAUSE).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rand_core::SeedableRng;
+    use symbolon_crypto::provider::AwsLc;
+    use symbolon_crypto::secret::Secret;
+    use symbolon_store::{MemoryDisk, Options, Store};
+
+    fn record(secret: u8, version: u64, epoch: u64) -> VersionRecord {
+        VersionRecord {
+            secret: vec![secret; 16].into(),
+            version,
+            epoch,
+            ..VersionRecord::default()
+        }
+    }
+
+    #[test]
+    fn erasing_a_version_takes_its_fragments_of_every_epoch_and_no_other() {
+        let rng = Box::new(rand_chacha::ChaCha20Rng::from_seed([1; 32]));
+        let options = Options::new(Secret::fill(|bytes: &mut [u8; 32]| bytes.fill(7)), Arc::new(AwsLc), rng);
+        let store = Store::open_in_memory(&MemoryDisk::default(), options).unwrap();
+        let local = store.local();
+        let of_it = [record(1, 2, 0), record(1, 2, 1)];
+        let others = [record(1, 1, 0), record(1, 3, 0), record(2, 2, 0), record(1, 0x0200, 0)];
+        for kept in of_it.iter().chain(&others) {
+            local
+                .write_now(vec![LocalOp::Put(own_key(kept), Bytes::from_static(b"fragment"))])
+                .unwrap();
+        }
+        let erasing = erasures(&local, &own_keys(&[1; 16], 2)).unwrap();
+        assert_eq!(erasing.len(), 2);
+        local.write_now(erasing).unwrap();
+        assert!(of_it.iter().all(|gone| local.get(&own_key(gone)).unwrap().is_none()));
+        assert!(others.iter().all(|kept| local.get(&own_key(kept)).unwrap().is_some()));
+    }
+
+    #[test]
+    fn the_key_of_an_own_fragment_tells_its_version() {
+        let (secret, version) = version_of(&own_key(&record(9, 0x0102, 3))).unwrap();
+        assert_eq!((secret.bytes(), version), (&[9; 16], 0x0102));
+        assert_eq!(version_of(&[OWN; 10]), None);
     }
 }

@@ -3,7 +3,7 @@
 use crate::audit::NodeAudit;
 use crate::clocks;
 use crate::config::Config;
-use crate::fragments::{self, Dealt};
+use crate::fragments::{self, Dealt, News};
 use crate::gossip::{self, Guard};
 use crate::http;
 use crate::intake::Intake;
@@ -376,9 +376,10 @@ async fn serve(
     token: Arc<Token>,
     happened: mpsc::UnboundedReceiver<Effect>,
 ) -> Result<(), RunError> {
-    let (dealt, to_check) = mpsc::unbounded_channel();
-    tokio::spawn(follow(Arc::clone(&member), happened, dealt));
-    tokio::spawn(fragments::work(Arc::clone(&member), to_check));
+    let (news, heard) = mpsc::unbounded_channel();
+    tokio::spawn(follow(Arc::clone(&member), happened, news));
+    tokio::spawn(fragments::work(Arc::clone(&member), heard));
+    tokio::spawn(fragments::erase_leftovers(Arc::clone(&member)));
     let releases = Releases::start(Arc::clone(&member));
     tokio::spawn(server::serve(Arc::clone(&member), endpoint.clone(), releases));
     if let Some(http) = &config.http {
@@ -413,16 +414,12 @@ async fn serve(
 }
 
 /// Turns what was applied into work.
-async fn follow(
-    member: Arc<Member>,
-    mut happened: mpsc::UnboundedReceiver<Effect>,
-    dealt: mpsc::UnboundedSender<Dealt>,
-) {
+async fn follow(member: Arc<Member>, mut happened: mpsc::UnboundedReceiver<Effect>, news: mpsc::UnboundedSender<News>) {
     while let Some(effect) = happened.recv().await {
         match effect {
             Effect::Dealt { index, secret, version } => {
                 // The receiver lives as long as the node.
-                let _ = dealt.send(Dealt { index, secret, version });
+                let _ = news.send(News::Dealt(Dealt { index, secret, version }));
             }
             Effect::Confirmed => member.confirmed.send_modify(|count| *count += 1),
             Effect::FalseComplaint { node, index } => {
@@ -431,6 +428,9 @@ async fn follow(
             Effect::Complained { version, .. } => tracing::warn!(version, "a dealing was complained about"),
             Effect::FeatureLevel { level } => tracing::info!(level, "the feature level rose"),
             Effect::Booted { node, counter } => tracing::info!(node, counter, "a node booted"),
+            Effect::Destroyed { secret, version } => {
+                let _ = news.send(News::Destroyed { secret, version });
+            }
             Effect::Deleted { .. } | Effect::Policies | Effect::Principals | Effect::SnapshotMark => {}
         }
         if let Some(fault) = member.consensus.fault() {

@@ -77,13 +77,17 @@ pub enum Action {
     Write,
     /// Change a secret's time to live and the like.
     WriteMetadata,
-    /// Delete a secret or a version.
+    /// Hide a secret's versions from readers.
     Delete,
+    /// Show hidden versions again.
+    Undelete,
+    /// Destroy versions for good.
+    Destroy,
 }
 
 impl Action {
     /// All actions, in the order of the variants.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 11] = [
         Self::Read,
         Self::List,
         Self::ReadMetadata,
@@ -93,6 +97,8 @@ impl Action {
         Self::Write,
         Self::WriteMetadata,
         Self::Delete,
+        Self::Undelete,
+        Self::Destroy,
     ];
 
     /// Its name in policies: `Action::"readMetadata"`.
@@ -108,6 +114,8 @@ impl Action {
             Self::Write => "write",
             Self::WriteMetadata => "writeMetadata",
             Self::Delete => "delete",
+            Self::Undelete => "undelete",
+            Self::Destroy => "destroy",
         }
     }
 
@@ -115,14 +123,17 @@ impl Action {
     /// request are then left out of the decision and of its digest.
     #[must_use]
     pub const fn at_apply(self) -> bool {
-        matches!(self, Self::Write | Self::WriteMetadata | Self::Delete)
+        matches!(
+            self,
+            Self::Write | Self::WriteMetadata | Self::Delete | Self::Undelete | Self::Destroy
+        )
     }
 
     /// Whether the schema has this action for this kind of principal and resource.
     pub(crate) const fn applies(self, principal: EntityKind, resource: EntityKind) -> bool {
         let by_node = matches!(principal, EntityKind::Node);
         match self {
-            Self::Read | Self::Write | Self::WriteMetadata | Self::Delete => {
+            Self::Read | Self::Write | Self::WriteMetadata | Self::Delete | Self::Undelete | Self::Destroy => {
                 !by_node && matches!(resource, EntityKind::Secret)
             }
             Self::List | Self::ReadMetadata => {

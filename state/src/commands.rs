@@ -9,7 +9,7 @@ use crate::keys;
 use crate::machine::{Effect, Machine};
 use crate::policies;
 use crate::records::{Done, PrincipalUse};
-use crate::secrets;
+use crate::secrets::{self, Change};
 use crate::view::{Fault, Records, load, store};
 use bytes::Bytes;
 use prost::Message;
@@ -273,7 +273,9 @@ impl Machine {
     ) -> Result<Result<Success, Refusal>, Fault> {
         Ok(match &command.payload {
             Payload::Put(put) => secrets::put(self, records, place, command, author, put)?,
-            Payload::Delete(delete) => secrets::delete(self, records, place, author, delete)?,
+            Payload::Delete(named) => secrets::change(self, records, place, author, Change::Delete, named)?,
+            Payload::Undelete(named) => secrets::change(self, records, place, author, Change::Undelete, named)?,
+            Payload::Destroy(named) => secrets::change(self, records, place, author, Change::Destroy, named)?,
             Payload::Session(open) => {
                 let opened = crate::dealings::open_session(&self.roster, records, place, author, open)?;
                 opened.map(|_| Success::default())
@@ -324,6 +326,6 @@ fn signatures_needed(payload: &Payload, roster: &symbolon_wire::roster::Roster) 
     match payload {
         Payload::Policies(_) => roster.policy_signatures,
         Payload::Register(_) | Payload::Remove(_) | Payload::Rekey(_) => roster.identity_signatures,
-        Payload::Put(_) | Payload::Delete(_) | Payload::Session(_) => 0,
+        Payload::Put(_) | Payload::Delete(_) | Payload::Undelete(_) | Payload::Destroy(_) | Payload::Session(_) => 0,
     }
 }

@@ -210,7 +210,7 @@ impl Machine {
 }
 
 /// One dealing less to wait for. A session goes when it can carry no more and none is pending.
-fn settle_session(records: &mut (impl Records + ?Sized), now_ms: u64, id: &[u8]) -> Result<(), Fault> {
+pub(crate) fn settle_session(records: &mut (impl Records + ?Sized), now_ms: u64, id: &[u8]) -> Result<(), Fault> {
     let id = Hash::try_from(id).map_err(|_| Fault::Broken {
         rule: "a dealing has a session",
     })?;

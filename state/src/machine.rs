@@ -68,10 +68,17 @@ pub enum Effect {
         /// Log index of the dealing.
         index: u64,
     },
-    /// Versions were hidden.
+    /// Versions were hidden, or shown again.
     Deleted {
         /// The secret.
         secret: SecretId,
+    },
+    /// A version is gone: whatever the node keeps of it itself is to be erased.
+    Destroyed {
+        /// The secret.
+        secret: SecretId,
+        /// The version.
+        version: u64,
     },
     /// Another policy set is in force.
     Policies,

@@ -1,8 +1,8 @@
-//! Secrets: `put` as custody.md, "One write", demands it; `delete`, which hides versions.
+//! Secrets: `put` as custody.md, "One write", demands it; versions hidden, shown again, destroyed.
 
 use crate::access::{Access, Subject};
 use crate::commands::{Place, Refusal, Success};
-use crate::dealings::{epoch_changed, open_session, use_session};
+use crate::dealings::{epoch_changed, open_session, settle_session, use_session};
 use crate::keys;
 use crate::machine::{Effect, Machine};
 use crate::names;
@@ -10,6 +10,7 @@ use crate::query;
 use crate::records::{PendingDealing, SecretRecord, VersionRecord, VersionState};
 use crate::view::{Fault, Records, load, store};
 use bytes::Bytes;
+use std::collections::BTreeMap;
 use symbolon_crypto::Hash;
 use symbolon_crypto::context::ValueContext;
 use symbolon_crypto::dealing::{BadSharing, Dealing, Sharing, Unchecked, parse_sealed};
@@ -65,10 +66,15 @@ pub(crate) fn put(
     }
     secret.latest = put.version;
     secret.visible += 1;
+    let mut effects = vec![Effect::Dealt {
+        index: place.index,
+        secret: id,
+        version: put.version,
+    }];
     if secret.oldest == 0 {
         secret.oldest = put.version;
     } else if put.version - secret.oldest >= VERSIONS_MAX {
-        drop_version(records, &mut secret, id)?;
+        effects.extend(drop_version(records, place.now_ms, &mut secret, id)?);
     }
     store(records, keys::secret(author.tenant, id), &secret);
     write_version(records, place, author, put, command, &digests, id);
@@ -82,11 +88,7 @@ pub(crate) fn put(
     Ok(Ok(Success {
         version: put.version,
         record_hash: Bytes::copy_from_slice(&digests.record),
-        effects: vec![Effect::Dealt {
-            index: place.index,
-            secret: id,
-            version: put.version,
-        }],
+        effects,
     }))
 }
 
@@ -336,78 +338,163 @@ pub fn sharing_of(roster: &Roster) -> Result<Sharing, BadSharing> {
     )
 }
 
-/// Forgets the oldest version of a secret that has as many as are kept.
-fn drop_version(records: &mut dyn Records, secret: &mut SecretRecord, id: SecretId) -> Result<(), Fault> {
-    let number = secret.oldest;
-    let state: Option<VersionState> = load(records, &keys::version_state(id, number))?;
-    if state.is_some_and(|state| !state.deleted) {
-        secret.visible = secret.visible.saturating_sub(1);
-    }
-    records.delete(keys::version(id, number));
-    records.delete(keys::version_state(id, number));
-    secret.oldest = number + 1;
-    Ok(())
+/// What may be done to versions that are there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Change {
+    /// Hidden from readers.
+    Delete,
+    /// Shown again.
+    Undelete,
+    /// Gone for good.
+    Destroy,
 }
 
-pub(crate) fn delete(
+impl Change {
+    fn action(self) -> Action {
+        match self {
+            Self::Delete => Action::Delete,
+            Self::Undelete => Action::Undelete,
+            Self::Destroy => Action::Destroy,
+        }
+    }
+
+    /// The state of a version afterwards; `None` if nothing changes.
+    fn of(self, state: &VersionState) -> Option<VersionState> {
+        let (deleted, destroyed) = match self {
+            Self::Delete => (true, state.destroyed),
+            Self::Undelete => (false, state.destroyed),
+            Self::Destroy => (true, true),
+        };
+        let changed = VersionState {
+            deleted,
+            destroyed,
+            ..state.clone()
+        };
+        (changed != *state).then_some(changed)
+    }
+}
+
+/// Forgets the oldest version of a secret that has as many as are kept.
+fn drop_version(
+    records: &mut dyn Records,
+    now_ms: u64,
+    secret: &mut SecretRecord,
+    id: SecretId,
+) -> Result<Vec<Effect>, Fault> {
+    let number = secret.oldest;
+    let state: Option<VersionState> = load(records, &keys::version_state(id, number))?;
+    let mut effects = Vec::new();
+    if let Some(state) = state {
+        if !state.deleted {
+            secret.visible = secret.visible.saturating_sub(1);
+        }
+        effects.extend(drop_dealing(records, now_ms, id, number, &state)?);
+    }
+    records.delete(keys::version_state(id, number));
+    secret.oldest = number + 1;
+    Ok(effects)
+}
+
+/// Removes the dealing of a version: nobody holds a fragment of it any more, nor waits for one.
+fn drop_dealing(
+    records: &mut dyn Records,
+    now_ms: u64,
+    id: SecretId,
+    number: u64,
+    state: &VersionState,
+) -> Result<Option<Effect>, Fault> {
+    if state.destroyed {
+        return Ok(None);
+    }
+    records.delete(keys::version(id, number));
+    let pending = keys::pending(state.log_index);
+    if let Some(waiting) = load::<PendingDealing>(records, &pending)? {
+        records.delete(pending);
+        settle_session(records, now_ms, &waiting.session)?;
+    }
+    Ok(Some(Effect::Destroyed {
+        secret: id,
+        version: number,
+    }))
+}
+
+/// Hides, shows or destroys versions.
+pub(crate) fn change(
     machine: &Machine,
     records: &mut dyn Records,
     place: Place<'_>,
     author: &Subject,
-    delete: &v1::DeleteVersions,
+    change: Change,
+    named: &v1::SecretVersions,
 ) -> Result<Result<Success, Refusal>, Fault> {
-    let path = match Path::parse(&delete.path) {
+    let path = match Path::parse(&named.path) {
         Ok(path) => path,
         Err(error) => return Ok(Err(Refusal::new(Code::BadPath, error.to_string()))),
     };
-    if let Err(refusal) = check_tenant(author, &delete.tenant) {
+    if let Err(refusal) = check_tenant(author, &named.tenant) {
         return Ok(Err(refusal));
     }
-    if delete.versions.len() > DELETE_VERSIONS_MAX {
+    if named.versions.len() > DELETE_VERSIONS_MAX {
         return Ok(Err(Refusal::new(
             Code::TooLarge,
             format!("at most {DELETE_VERSIONS_MAX} versions at once"),
         )));
     }
-    if let Err(refusal) = permitted(machine, place, author, Action::Delete, &path) {
+    if let Err(refusal) = permitted(machine, place, author, change.action(), &path) {
         return Ok(Err(refusal));
     }
     let not_found = || Refusal::new(Code::NotFound, format!("{path} has no such version"));
     let Some((id, mut secret)) = query::secret_at(records, author.tenant, &path)? else {
         return Ok(Err(not_found()));
     };
-    if delete.secret != id.bytes().as_slice() || delete.latest != secret.latest {
+    if named.secret != id.bytes().as_slice() || named.latest != secret.latest {
         let what = format!(
-            "{path} is at version {}; this delete knows {}",
-            secret.latest, delete.latest
+            "{path} is at version {}; this {} knows {}",
+            secret.latest,
+            change.action().name(),
+            named.latest
         );
         return Ok(Err(Refusal::new(Code::Conflict, what)));
     }
-    let named: Vec<u64> = if delete.versions.is_empty() {
+    let all = named.versions.is_empty();
+    let numbers: Vec<u64> = if all {
         (secret.oldest..=secret.latest).collect()
     } else {
-        delete.versions.clone()
+        named.versions.clone()
     };
-    let mut hidden = Vec::new();
-    for number in named {
-        match load::<VersionState>(records, &keys::version_state(id, number))? {
-            Some(state) if state.deleted => {}
-            Some(mut state) => {
-                state.deleted = true;
-                hidden.push((number, state));
+    let mut changed = BTreeMap::new();
+    for number in numbers {
+        let Some(state) = load::<VersionState>(records, &keys::version_state(id, number))? else {
+            return Ok(Err(not_found()));
+        };
+        if change == Change::Undelete && state.destroyed {
+            if all {
+                continue;
             }
-            None => return Ok(Err(not_found())),
+            let what = format!("version {number} of {path} was destroyed and cannot be shown again");
+            return Ok(Err(Refusal::new(Code::NotFound, what)));
+        }
+        if let Some(after) = change.of(&state) {
+            changed.insert(number, (state, after));
         }
     }
-    for (number, state) in &hidden {
-        store(records, keys::version_state(id, *number), state);
+    let mut effects = vec![Effect::Deleted { secret: id }];
+    for (number, (before, after)) in changed {
+        store(records, keys::version_state(id, number), &after);
+        match (before.deleted, after.deleted) {
+            (false, true) => secret.visible = secret.visible.saturating_sub(1),
+            (true, false) => secret.visible += 1,
+            _ => {}
+        }
+        if change == Change::Destroy {
+            effects.extend(drop_dealing(records, place.now_ms, id, number, &before)?);
+        }
     }
-    secret.visible = secret.visible.saturating_sub(hidden.len() as u64);
     let version = secret.latest;
     store(records, keys::secret(author.tenant, id), &secret);
     Ok(Ok(Success {
         version,
-        effects: vec![Effect::Deleted { secret: id }],
+        effects,
         ..Success::default()
     }))
 }

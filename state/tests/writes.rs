@@ -433,7 +433,7 @@ fn without_policies_nobody_may_write() {
 }
 
 fn deleting(world: &World, id: SecretId, versions: &[u64], latest: u64) -> Payload {
-    Payload::Delete(v1::DeleteVersions {
+    Payload::Delete(v1::SecretVersions {
         tenant: Bytes::copy_from_slice(world.roster.first_tenant.bytes()),
         path: "a/b".to_owned(),
         secret: Bytes::copy_from_slice(id.bytes()),

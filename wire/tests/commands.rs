@@ -16,7 +16,7 @@ const CLUSTER: ClusterId = ClusterId([1; 16]);
 const PRINCIPAL: PrincipalId = PrincipalId([2; 16]);
 
 fn delete() -> Payload {
-    Payload::Delete(v1::DeleteVersions {
+    Payload::Delete(v1::SecretVersions {
         tenant: bytes(&[3; 16]),
         path: "a/b".to_owned(),
         secret: bytes(&[4; 16]),
@@ -96,9 +96,9 @@ fn a_command_one_byte_past_its_limit_is_refused_unparsed() {
 fn a_command_at_its_limit_is_parsed() {
     let filled = |path: usize| {
         encoded(&command(changed(|body| {
-            body.payload = Some(Payload::Delete(v1::DeleteVersions {
+            body.payload = Some(Payload::Delete(v1::SecretVersions {
                 path: "a".repeat(path),
-                ..v1::DeleteVersions::default()
+                ..v1::SecretVersions::default()
             }));
         })))
     };
@@ -214,7 +214,7 @@ fn a_number_in_more_bytes_than_it_needs_is_refused() {
 
 #[test]
 fn numbers_in_an_unpacked_list_are_refused() {
-    let delete = v1::DeleteVersions::default().encode_to_vec();
+    let delete = v1::SecretVersions::default().encode_to_vec();
     let unpacked = [delete, number_field(4, 1), number_field(4, 2)].concat();
     let without = changed(|body| body.payload = None);
     let body = [without.to_vec(), bytes_field(17, &unpacked)].concat();

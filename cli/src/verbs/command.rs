@@ -222,11 +222,13 @@ fn may_sign(command: &ParsedCommand, identity: &Identity, roster: &Roster) -> Re
             ));
             Err(told.next("choose an operator's identity with --identity FILE"))
         }
-        Payload::Put(_) | Payload::Delete(_) | Payload::Session(_) => Err(Error::new(
-            Code::BadSignature,
-            "this command is signed by its author alone, and has been",
-        )
-        .next("symbolon command submit FILE")),
+        Payload::Put(_) | Payload::Delete(_) | Payload::Undelete(_) | Payload::Destroy(_) | Payload::Session(_) => {
+            Err(Error::new(
+                Code::BadSignature,
+                "this command is signed by its author alone, and has been",
+            )
+            .next("symbolon command submit FILE"))
+        }
     }
 }
 
@@ -272,15 +274,20 @@ fn parse(bytes: &Bytes) -> Result<ParsedCommand, Error> {
     ParsedCommand::parse(bytes.clone()).map_err(|error| Error::new(Code::Malformed, error.to_string()))
 }
 
+fn which_versions(named: &v1::SecretVersions) -> String {
+    if named.versions.is_empty() {
+        return format!("{}, all up to version {}", named.path, named.latest);
+    }
+    format!("{}, versions {:?}", named.path, named.versions)
+}
+
 /// What a command does: its kind, and to what.
 fn meaning(command: &ParsedCommand) -> (&'static str, String) {
     match &command.payload {
         Payload::Put(put) => ("put", format!("version {} of {}", put.version, put.path)),
-        Payload::Delete(delete) if delete.versions.is_empty() => (
-            "delete",
-            format!("{}, all up to version {}", delete.path, delete.latest),
-        ),
-        Payload::Delete(delete) => ("delete", format!("{}, versions {:?}", delete.path, delete.versions)),
+        Payload::Delete(named) => ("delete", which_versions(named)),
+        Payload::Undelete(named) => ("undelete", which_versions(named)),
+        Payload::Destroy(named) => ("destroy", which_versions(named)),
         Payload::Policies(policies) => {
             let names: Vec<&str> = policies.sources.iter().map(|source| source.name.as_str()).collect();
             (

@@ -13,6 +13,7 @@ pub(crate) mod policy;
 pub(crate) mod run;
 pub(crate) mod secrets;
 pub(crate) mod status;
+pub(crate) mod versions;
 
 use crate::args::Verb;
 use std::path::Path;
@@ -83,7 +84,9 @@ async fn online(verb: Verb, settings: &Settings) -> Result<u8, Error> {
         Verb::Put(put) => secrets::put(&put, settings).await,
         Verb::Get(get) => secrets::get(&get, settings).await,
         Verb::List(list) => secrets::list(&list, settings).await,
-        Verb::Delete(delete) => secrets::delete(&delete, settings).await,
+        Verb::Delete(delete) => versions::delete(&delete, settings).await,
+        Verb::Undelete(undelete) => versions::undelete(&undelete, settings).await,
+        Verb::Destroy(destroy) => versions::destroy(&destroy, settings).await,
         Verb::Metadata(metadata) => secrets::metadata(&metadata, settings).await,
         Verb::Policy(policy) => policy::policy(&policy, settings).await,
         Verb::Agent(agent) => agent::agent(&agent, settings).await,

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use clap::{ArgGroup, Args};
+use clap::Args;
 use symbolon_client::{Level, Opened, PutOptions};
 use symbolon_crypto::secret::SecretBytes;
 use symbolon_wire::limits::LIST_MAX;
@@ -187,7 +187,7 @@ pub(crate) async fn get(get: &Get, settings: &Settings) -> Result<u8, Error> {
 }
 
 /// Where to look, if there is nothing at a path.
-fn nothing_there(error: Error, path: &Path) -> Error {
+pub(super) fn nothing_there(error: Error, path: &Path) -> Error {
     if error.code != Code::NotFound {
         return error;
     }
@@ -288,37 +288,6 @@ pub(crate) async fn list(list: &List, settings: &Settings) -> Result<u8, Error> 
 }
 
 #[derive(Debug, Args)]
-#[command(
-    after_help = "Example:\n  symbolon delete prod/stripe/key --versions 1,2\n  symbolon delete prod/stripe/key --all",
-    group(ArgGroup::new("which").required(true).args(["versions", "all"]))
-)]
-pub(crate) struct Delete {
-    /// Path, such as prod/stripe/key
-    path: String,
-    /// Versions to hide
-    #[arg(long, value_delimiter = ',', value_name = "VERSIONS")]
-    versions: Vec<u64>,
-    /// Hide all versions up to the latest
-    #[arg(long)]
-    all: bool,
-}
-
-/// `delete`.
-pub(crate) async fn delete(delete: &Delete, settings: &Settings) -> Result<u8, Error> {
-    let path = secret_path(&delete.path)?;
-    let client = connect(settings).await?;
-    let done = while_waiting("deleting", client.delete(path.as_str(), &delete.versions)).await;
-    let done = done.map_err(|error| nothing_there(error, &path))?;
-    say("hidden from reads; nothing is destroyed yet");
-    settings.output.one(
-        &Record::new()
-            .with("path", path.to_string())
-            .with("log_index", done.index),
-    )?;
-    Ok(crate::DONE)
-}
-
-#[derive(Debug, Args)]
 #[command(after_help = "Example:\n  symbolon metadata prod/stripe/key")]
 pub(crate) struct Metadata {
     /// Path, such as prod/stripe/key
@@ -360,6 +329,7 @@ pub(crate) async fn metadata(metadata: &Metadata, settings: &Settings) -> Result
 /// Whether a version can be read: by this machine's clock, which is what its user compares with.
 fn standing(version: &v1::VersionInfo, now_ms: u64) -> &'static str {
     match version {
+        version if version.destroyed => "destroyed",
         version if version.deleted => "deleted",
         version if version.expires_ms != 0 && version.expires_ms <= now_ms => "expired",
         _ => "readable",
