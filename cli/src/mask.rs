@@ -5,7 +5,7 @@
 //! then completed. Each value is followed with the automaton of Knuth, Morris and Pratt: linear, whatever the child writes.
 
 use base64::Engine;
-use base64::engine::general_purpose::{STANDARD_NO_PAD, URL_SAFE_NO_PAD};
+use base64::engine::general_purpose::{GeneralPurpose, STANDARD_NO_PAD, URL_SAFE_NO_PAD};
 use zeroize::Zeroizing;
 
 use crate::limits::{MASKED_BYTES_MIN, MASKED_LINE_BYTES_MIN};
@@ -63,15 +63,29 @@ fn forms(value: &[u8]) -> Vec<Zeroizing<Vec<u8>>> {
             .filter(|line| line.len() >= MASKED_LINE_BYTES_MIN)
             .map(|line| Zeroizing::new(line.to_vec())),
     );
-    for text in [
-        hex::encode(value),
-        hex::encode_upper(value),
-        STANDARD_NO_PAD.encode(value),
-        URL_SAFE_NO_PAD.encode(value),
-    ] {
+    for text in [hex::encode(value), hex::encode_upper(value)] {
         forms.push(Zeroizing::new(text.into_bytes()));
     }
+    for engine in [&STANDARD_NO_PAD, &URL_SAFE_NO_PAD] {
+        forms.extend((0..3).flat_map(|before| base64_inside(engine, value, before)));
+    }
     forms
+}
+
+/// What base64 shows of the value when `before` bytes more than a multiple of three come before it, as a user name does
+/// in HTTP Basic: with what ends there, and with more after it. Characters that the neighbours change too are left out.
+fn base64_inside(engine: &GeneralPurpose, value: &[u8], before: usize) -> Vec<Zeroizing<Vec<u8>>> {
+    let mut text = Zeroizing::new(vec![0; before]);
+    text.extend_from_slice(value);
+    let encoded = Zeroizing::new(engine.encode(text.as_slice()).into_bytes());
+    let (first, certain) = ((before * 8).div_ceil(6), text.len() * 8 / 6);
+    let shown = [encoded.get(first..), encoded.get(first..certain)];
+    shown
+        .into_iter()
+        .flatten()
+        .filter(|shown| shown.len() >= MASKED_BYTES_MIN)
+        .map(|shown| Zeroizing::new(shown.to_vec()))
+        .collect()
 }
 
 impl Pattern {
@@ -233,6 +247,20 @@ mod tests {
     #[test]
     fn hex_and_base64_of_a_value_are_masked() {
         assert_eq!(mask(&["hunter2!"], &[b"aHVudGVyMiE= 68756e7465723221"]), "***= ***");
+    }
+
+    #[test]
+    fn base64_of_a_value_with_anything_before_and_after_it_is_masked() {
+        let value = "correct-horse-battery-staple";
+        for before in ["", "x", "me", "user:", "admin:", "someone:"] {
+            for after in ["", "!", "\r\n", " and more"] {
+                let encoded = STANDARD_NO_PAD.encode(format!("{before}{value}{after}"));
+                let shown = mask(&[value], &[encoded.as_bytes()]);
+                let left = shown.replace("***", "");
+                let outside = encoded.len() - value.len() * 8 / 6;
+                assert!(left.len() <= outside + 2, "{before}{value}{after}: {shown}");
+            }
+        }
     }
 
     #[test]

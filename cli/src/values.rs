@@ -4,12 +4,16 @@ use std::fs::File;
 use std::io::{self, IsTerminal, Read};
 use std::path::PathBuf;
 
+use nix::sys::termios::{SetArg, tcgetattr, tcsetattr};
 use symbolon_crypto::limits::VALUE_BYTES_MAX;
 use symbolon_crypto::secret::SecretBytes;
 use symbolon_wire::Code;
 use zeroize::Zeroizing;
 
 use crate::failure::{Error, local, usage};
+
+/// The exit code of a program that SIGINT ended, as shells give it.
+const INTERRUPTED: i32 = 130;
 
 /// Where a value comes from: `@file`, `-`, or (left out) a prompt.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -78,7 +82,24 @@ fn read_limited(mut reader: impl Read, name: &str) -> Result<SecretBytes, Error>
     Ok(SecretBytes::copy_from(bytes.get(..filled).unwrap_or_default()))
 }
 
+/// Lets Ctrl-C end the program with the terminal as it was: the prompt turns its echo off.
+fn restore_echo_on_interrupt() {
+    let Ok(before) = tcgetattr(io::stdin()) else { return };
+    // A thread of its own, because the prompt blocks the program's runtime.
+    std::thread::spawn(move || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+        let interrupted = runtime.is_ok_and(|runtime| runtime.block_on(tokio::signal::ctrl_c()).is_ok());
+        if interrupted {
+            // There is nobody left to tell.
+            let _ = tcsetattr(io::stdin(), SetArg::TCSANOW, &before);
+            eprintln!();
+            std::process::exit(INTERRUPTED);
+        }
+    });
+}
+
 fn prompt() -> Result<SecretBytes, Error> {
+    restore_echo_on_interrupt();
     let ask = |text: &str| {
         rpassword::prompt_password(text)
             .map(Zeroizing::new)

@@ -339,6 +339,12 @@ impl Consensus {
         StatusWatch(self.inner.raft.metrics())
     }
 
+    /// Waits until agreement has ended here: shut down, failed ([`Consensus::fault`]), or by a panic.
+    pub async fn ended(&self) {
+        let mut watch = self.watch_status();
+        while self.status_changed(&mut watch).await {}
+    }
+
     /// How far this member has come.
     #[must_use]
     pub fn progress(&self) -> Arc<Progress> {

@@ -71,6 +71,9 @@ impl Settings {
             enable_pre_vote: Some(true),
             // Leadership is earned by an election also after a restart.
             enable_leader_restore: Some(false),
+            // A follower whose disk was put back, or that lies, may say that it has less than it had. The leader sends
+            // it what it lacks; without this it panics.
+            allow_log_reversion: Some(true),
             backoff: "50ms 100ms 200ms ..500ms".to_owned(),
             ..Config::default()
         };

@@ -1,6 +1,7 @@
 //! Health and metrics over plain HTTP: nothing here is secret, and names appear nowhere.
 
 use crate::answers::status;
+use crate::clocks;
 use crate::member::{Member, Standing};
 use axum::Router;
 use axum::extract::State;
@@ -11,6 +12,9 @@ use std::fmt::Write;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+
+/// A log that has not moved for so long has no quorum, ms.
+const STILL_MS: u64 = 5_000;
 
 /// Serves until the process ends.
 pub(crate) async fn serve(member: Arc<Member>, listen: SocketAddr) -> Result<(), std::io::Error> {
@@ -56,9 +60,11 @@ async fn health(State(member): State<Arc<Member>>) -> impl IntoResponse {
     )
 }
 
-/// 200 while requests are answered.
+/// 200 while requests are answered: it serves, knows a leader, and the log moves.
 async fn ready(State(member): State<Arc<Member>>) -> impl IntoResponse {
-    let serves = member.standing() == Standing::Serving && member.consensus.leader().is_some();
+    // The cluster logs clock readings every second: a log that stands still has no quorum behind it.
+    let moves = clocks::boot_ms().saturating_sub(member.moved_ms.load(Ordering::Relaxed)) < STILL_MS;
+    let serves = member.standing() == Standing::Serving && member.consensus.leader().is_some() && moves;
     json(
         if serves {
             StatusCode::OK

@@ -152,6 +152,8 @@ pub(crate) struct Member {
     pub(crate) counters: Counters,
     /// Describes the token.
     pub(crate) token: String,
+    /// When the log moved last, ms on the boot-time clock.
+    pub(crate) moved_ms: AtomicU64,
     /// The newest anchor: last multiple of 256 applied, and the chain value there.
     pub(crate) anchor: ArcSwap<(u64, Hash)>,
     /// The first message on every connection, encoded.

@@ -20,6 +20,7 @@ use bytes::Bytes;
 use prost::Message;
 use quinn::crypto::rustls::{QuicClientConfig, QuicServerConfig};
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use symbolon_consensus::{Consensus, Durability, InitializeError, Settings, StartError, StoreFault};
 use symbolon_crypto::own;
@@ -51,6 +52,9 @@ const EPOCH_SEED: u8 = 0x04;
 /// Why a node does not start.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum RunError {
+    /// Agreement panicked.
+    #[error("agreement ended by a panic; the log says where. The node must be started again")]
+    Ended,
     /// The configuration names no roster.
     #[error("`genesis` is not set: make a roster with `symbolon init`, then set its path")]
     NoGenesis,
@@ -362,6 +366,7 @@ pub(crate) async fn run(config: Config) -> Result<(), RunError> {
         ticks: Mutex::default(),
         counters: Counters::default(),
         anchor: ArcSwap::from_pointee((0, [0; 32])),
+        moved_ms: AtomicU64::new(0),
         token: format!("{} {} ({})", info.kind, info.label, info.model),
         hello: hello.encode_to_vec().into(),
         roster,
@@ -402,7 +407,10 @@ async fn serve(
     tokio::spawn(probe::watch(Arc::clone(&member), token));
     tokio::spawn(announce_standing(Arc::clone(&member)));
     tracing::info!(node = member.node, boot = member.boot.signer.boot_counter, listen = %config.listen, token = member.token, group = tls::GROUP, "started");
-    stopped().await;
+    tokio::select! {
+        () = stopped() => {}
+        () = ended(&member) => return Err(RunError::Ended),
+    }
     // The service manager may not be there.
     let _ = sd_notify::notify(&[sd_notify::NotifyState::Stopping]);
     tracing::info!("stopping");
@@ -411,6 +419,15 @@ async fn serve(
     // So that the others hear of it; whoever does not answer learns it from a reset.
     let _ = tokio::time::timeout(std::time::Duration::from_secs(1), endpoint.wait_idle()).await;
     Ok(())
+}
+
+/// Waits until agreement has ended by a panic. Where the store failed the node stays, refuses, and says why.
+async fn ended(member: &Member) {
+    member.consensus.ended().await;
+    if let Some(fault) = member.consensus.fault() {
+        member.set_standing(Standing::Failed(fault.to_string()));
+        std::future::pending::<()>().await;
+    }
 }
 
 /// Turns what was applied into work.
@@ -443,10 +460,14 @@ async fn follow(member: Arc<Member>, mut happened: mpsc::UnboundedReceiver<Effec
 async fn announce_standing(member: Arc<Member>) {
     let mut standing = member.standing.subscribe();
     let mut every = tokio::time::interval(std::time::Duration::from_millis(500));
+    let mut applied = 0;
     loop {
         tokio::select! {
             changed = standing.changed() => if changed.is_err() { return },
             _ = every.tick() => {
+                if std::mem::replace(&mut applied, member.shown.load().applied) != applied {
+                    member.moved_ms.store(clocks::boot_ms(), Ordering::Relaxed);
+                }
                 if let Some(fault) = member.consensus.fault() {
                     member.set_standing(Standing::Failed(fault.to_string()));
                 }

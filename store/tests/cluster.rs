@@ -99,6 +99,56 @@ async fn a_restarted_member_catches_up_and_agrees_on_the_chain() {
     );
 }
 
+/// What a restored backup, or a lying follower, looks like to the leader.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_follower_that_has_less_than_it_had_is_sent_what_it_lacks_and_the_leader_goes_on() {
+    let mut three = three().await;
+    let all: Vec<&Consensus> = three.members.iter().collect();
+    propose(&all, put("a", "1")).await.unwrap();
+    let leads = usize::try_from(leader(&all).await).unwrap() - 1;
+    let follower = if leads == 2 { 1 } else { 2 };
+    let node = u64::try_from(follower).unwrap() + 1;
+    let stop = async |net: &Net, member: Consensus| {
+        net.leave(member.node());
+        member.shutdown().await;
+    };
+
+    let down = three.members.remove(follower);
+    stop(&three.net, down).await;
+    let (kept, old) = (three.directories[follower].path(), tempfile::tempdir().unwrap());
+    let copied = old.path().join("copy");
+    copy_folder(kept, &copied);
+    let store = open(kept, node);
+    let back = start(&three.net, node, &store).await;
+    let rest: Vec<&Consensus> = three.members.iter().collect();
+    let mut last = 0;
+    for n in 0..20 {
+        last = propose(&rest, put("b", &n.to_string())).await.unwrap().index;
+    }
+    equal_chains(&[rest[0], rest[1], &back], last).await;
+    stop(&three.net, back).await;
+    drop(store);
+
+    let store = open(&copied, node);
+    let restored = start(&three.net, node, &store).await;
+    let last = propose(&rest, put("c", "x")).await.unwrap();
+    equal_chains(&[rest[0], rest[1], &restored], last.index).await;
+    assert_eq!(store.view().get(b"b").unwrap().unwrap(), "19");
+}
+
+fn copy_folder(from: &std::path::Path, to: &std::path::Path) {
+    std::fs::create_dir_all(to).unwrap();
+    for entry in std::fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        let to = to.join(entry.file_name());
+        if entry.file_type().unwrap().is_dir() {
+            copy_folder(&entry.path(), &to);
+        } else {
+            std::fs::copy(entry.path(), to).unwrap();
+        }
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_cluster_that_stops_as_a_whole_goes_on_where_it_was() {
     let three = three().await;

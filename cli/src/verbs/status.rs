@@ -1,7 +1,7 @@
 //! `status`: every node's own word, side by side, and what does not fit together.
 
 use clap::Args;
-use symbolon_client::Client;
+use symbolon_client::{Client, Code};
 use symbolon_wire::codes::Exit;
 use symbolon_wire::v1::StatusReply;
 
@@ -28,6 +28,11 @@ pub(crate) type Answer = (u16, Result<StatusReply, Error>);
 pub(crate) async fn status(status: &Status, settings: &Settings) -> Result<u8, Error> {
     let client = connect(settings).await?;
     let answers = while_waiting("asking every node", client.status()).await;
+    // Nodes that answer that they do not know who asks are not down.
+    let unknown = |answer: &Answer| matches!(answer, (_, Err(error)) if error.code == Code::UnknownKey);
+    if let (true, Some((_, Err(error)))) = (answers.iter().all(unknown), answers.first()) {
+        return Err(error.clone());
+    }
     let serving = show(&client, &answers, status.wide, settings)?;
     Ok(if serving >= usize::from(client.roster().threshold) {
         crate::DONE
