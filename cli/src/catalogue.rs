@@ -13,10 +13,10 @@ pub(crate) fn advice(code: Code) -> &'static str {
             "Never registered: ask an operator (`symbolon agent register FILE.pub`). Expired, removed or rekeyed: make a new identity and have it registered; ids and keys do not come back. Or choose another with `--identity`; `symbolon identity show` prints the one in use."
         }
         Code::BadPath => {
-            "Write paths in lower case: a-z 0-9 - _ . in segments of at most 64 characters, with / between them. The message says which character is wrong."
+            "Write paths in lower case: a-z 0-9 - _ . in segments of at most 64 characters, with / between them. The message says what is wrong, and where."
         }
         Code::Denied => {
-            "The lines `because` name the policy by file and line. Ask its owner, or change it: `symbolon policy show --text`."
+            "Where a policy decided, the lines `because` name it by file and line: an operator can change it (`symbolon policy show --text`). Policies, agents and audit logs are otherwise the operators' to see and to change."
         }
         Code::NotFound => {
             "Check the path with `symbolon list FOLDER`, its versions with `symbolon metadata PATH`. What you may not see answers alike, so it may also be a policy: ask whoever owns the secret."
@@ -54,7 +54,9 @@ pub(crate) fn advice(code: Code) -> &'static str {
         }
         Code::BadSession => "The client opens another session by itself; if you see this, run the command again.",
         Code::Exists => "Ids, names and keys are never reused. Choose another name, or make a new identity.",
-        Code::BadPolicy => "The lines `because` say where. `symbolon policy check FILES` checks without a cluster.",
+        Code::BadPolicy => {
+            "The message, or the lines `because`, say where. `symbolon policy check FILES` checks without a cluster."
+        }
         Code::TooManyCommands => {
             "Wait: commands stop counting ten minutes after they were made. Spread heavy writing over several principals."
         }

@@ -124,7 +124,7 @@ fn a_bad_path_is_refused_before_anything_is_read_or_sent() {
     assert_eq!(output.status.code(), Some(2));
     insta::assert_snapshot!(text(&output.stderr), @r"
     error[SY0402]: 'prod/../key': segment 2 is '..', which other systems read as a step
-      next     Write paths in lower case: a-z 0-9 - _ . in segments of at most 64 characters, with / between them. The message says which character is wrong.
+      next     Write paths in lower case: a-z 0-9 - _ . in segments of at most 64 characters, with / between them. The message says what is wrong, and where.
     ");
 }
 
@@ -185,7 +185,7 @@ fn a_code_is_explained() {
     code  SY0403
     what  denied by policy
     exit  4 (denied by policy)
-    next  The lines `because` name the policy by file and line. Ask its owner, or change it: `symbolon policy show --text`.
+    next  Where a policy decided, the lines `because` name it by file and line: an operator can change it (`symbolon policy show --text`). Policies, agents and audit logs are otherwise the operators' to see and to change.
     ");
     assert_eq!(world.run(&["explain", "SY9999"]).status.code(), Some(2));
     assert_eq!(

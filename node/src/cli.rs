@@ -100,7 +100,12 @@ fn execute(command: Command) -> Result<(), Box<dyn std::error::Error>> {
                 .map_err(crate::run::RunError::Runtime)?;
             runtime.block_on(crate::run::run(config))?;
         }
-        Command::CheckConfig { config } => tell(&Config::in_force(&config)?)?,
+        Command::CheckConfig { config } => {
+            tell(&Config::in_force(&config)?)?;
+            for warning in Config::read(&config)?.missing() {
+                eprintln!("warning: {warning}");
+            }
+        }
         Command::Prepare { config, out } => {
             crate::genesis::prepare(&Config::read(&config)?, &out)?;
             tell(&format!(

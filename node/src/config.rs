@@ -3,6 +3,7 @@
 
 use serde::{Deserialize, Serialize};
 use std::net::SocketAddr;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 /// Largest configuration file, bytes.
@@ -259,6 +260,42 @@ impl Config {
         }
     }
 
+    /// What a start on this machine would stumble over: files that are not there, and a PIN that others may read.
+    pub(crate) fn missing(&self) -> Vec<String> {
+        let mut warnings = Vec::new();
+        let mut look = |setting: &str, path: &Path| match std::fs::metadata(path) {
+            Ok(found) => Some(found),
+            Err(reason) => {
+                warnings.push(format!("{setting} = {}: {reason}", path.display()));
+                None
+            }
+        };
+        if let Some(genesis) = &self.genesis {
+            look("genesis", genesis);
+        }
+        match &self.token {
+            TokenConfig::Pkcs11 { module, pin_file, .. } => {
+                look("token.module", module);
+                let pin = pin_file
+                    .as_ref()
+                    .and_then(|file| Some((file, look("token.pin_file", file)?)));
+                if let Some((file, found)) = pin
+                    && found.mode() & 0o077 != 0
+                {
+                    let mode = found.mode() & 0o777;
+                    warnings.push(format!(
+                        "token.pin_file = {}: others may read it (mode {mode:o}); chmod 600",
+                        file.display()
+                    ));
+                }
+            }
+            TokenConfig::Software { folder } => {
+                look("token.folder", folder);
+            }
+        }
+        warnings
+    }
+
     fn check(&self) -> Option<(&'static str, &'static str)> {
         if self.node == 0 {
             return Some(("node", "indices start at 1"));
@@ -339,5 +376,25 @@ mod tests {
             shown.replace("   # default", ""),
             "what is shown is a file itself"
         );
+    }
+
+    #[test]
+    fn files_that_are_not_there_and_a_pin_that_others_may_read_are_told_before_a_start() {
+        use std::os::unix::fs::PermissionsExt;
+        let folder = tempfile::tempdir().unwrap();
+        let pin = folder.path().join("pin");
+        std::fs::write(&pin, "1234").unwrap();
+        std::fs::set_permissions(&pin, std::fs::Permissions::from_mode(0o644)).unwrap();
+        let text = format!(
+            "node = 1\ndata = \"/data\"\nlisten = \"127.0.0.1:7601\"\nregion = \"north\"\ngenesis = \"/nowhere/g\"\n\
+             [token]\nkind = \"pkcs11\"\nmodule = \"/nowhere/m\"\nlabel = \"x\"\npin_file = \"{}\"\n",
+            pin.display()
+        );
+        let config: Config = toml::from_str(&text).unwrap();
+        let told = config.missing();
+        for (warning, about) in told.iter().zip(["/nowhere/g", "/nowhere/m", "mode 644"]) {
+            assert!(warning.contains(about), "{told:?}");
+        }
+        assert_eq!(told.len(), 3);
     }
 }

@@ -421,11 +421,14 @@ async fn serve(
     Ok(())
 }
 
-/// Waits until agreement has ended by a panic. Where the store failed the node stays, refuses, and says why.
+/// Waits until agreement has ended by a panic. Where the node sealed itself or the store failed, it stays, refuses, and
+/// says why.
 async fn ended(member: &Member) {
     member.consensus.ended().await;
     if let Some(fault) = member.consensus.fault() {
         member.set_standing(Standing::Failed(fault.to_string()));
+    }
+    if member.standing().refusal().is_some() {
         std::future::pending::<()>().await;
     }
 }

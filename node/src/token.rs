@@ -12,7 +12,7 @@ use crate::config::{Config, TokenConfig};
 use rand_chacha::ChaCha20Rng;
 use rand_core::SeedableRng;
 use std::io::Write;
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use symbolon_crypto::own;
@@ -150,7 +150,8 @@ impl Token {
         if file.exists() {
             return Err(TokenError::Prepared { path: file });
         }
-        std::fs::create_dir_all(data).map_err(|reason| TokenError::KeyFile {
+        let created = std::fs::DirBuilder::new().recursive(true).mode(0o700).create(data);
+        created.map_err(|reason| TokenError::KeyFile {
             path: data.to_owned(),
             reason,
         })?;

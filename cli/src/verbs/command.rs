@@ -265,13 +265,17 @@ fn read(path: &Path) -> Result<Bytes, Error> {
     Ok(bytes.into())
 }
 
+fn no_command(why: &str) -> Error {
+    usage(format!("the file is no command: {why}")).next("name a file that --save wrote")
+}
+
 fn decode(bytes: &Bytes) -> Result<v1::Command, Error> {
     parse(bytes)?;
-    v1::Command::decode(bytes.clone()).map_err(|_| Error::new(Code::Malformed, "the file is no command"))
+    v1::Command::decode(bytes.clone()).map_err(|_| no_command("it does not decode"))
 }
 
 fn parse(bytes: &Bytes) -> Result<ParsedCommand, Error> {
-    ParsedCommand::parse(bytes.clone()).map_err(|error| Error::new(Code::Malformed, error.to_string()))
+    ParsedCommand::parse(bytes.clone()).map_err(|error| no_command(&error.to_string()))
 }
 
 fn which_versions(named: &v1::SecretVersions) -> String {
@@ -379,6 +383,6 @@ mod tests {
 
     #[test]
     fn a_file_that_is_no_command_is_refused() {
-        assert_eq!(parse(&Bytes::from_static(b"hello")).unwrap_err().code, Code::Malformed);
+        assert_eq!(parse(&Bytes::from_static(b"hello")).unwrap_err().code, Code::Usage);
     }
 }
