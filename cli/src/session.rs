@@ -13,6 +13,7 @@ use symbolon_wire::roster::Roster;
 use symbolon_wire::{Code, limits::ROSTER_BYTES_MAX};
 
 use crate::failure::{Error, local};
+use crate::output::say;
 use crate::progress::while_waiting;
 use crate::settings::{Settings, replace_file};
 
@@ -61,8 +62,14 @@ async fn connect_until(settings: &Settings, until: Option<Instant>) -> Result<Cl
     let known = cached.clone();
     let connected = while_waiting("connecting", Client::connect(endpoint, cached, identity, options)).await;
     let client = connected.map_err(|error| not_running(error, settings))?;
-    if known.as_ref() != Some(&client.roster().encoded) {
-        replace_file(&cache, &client.roster().encoded)?;
+    if known.as_ref() != Some(&client.roster().encoded)
+        && let Err(error) = replace_file(&cache, &client.roster().encoded)
+    {
+        // It saves a round trip the next time, no more.
+        say(&format!(
+            "warning: the cluster's roster is fetched each time, as it cannot be kept: {}",
+            error.message
+        ));
     }
     Ok(client)
 }

@@ -31,6 +31,7 @@ impl Source {
             [word] => match word.strip_prefix('@') {
                 Some(path) if !path.is_empty() => Ok(Some(Self::File(path.into()))),
                 Some(_) => Err(usage("no file behind '@'")),
+                None if word.is_empty() => Err(usage("the value is empty").next("use @file, or - for stdin")),
                 None => Err(on_the_command_line()),
             },
             _ => Err(on_the_command_line()),

@@ -271,7 +271,8 @@ async fn a_changed_cut_or_forged_export_is_refused() {
 
     // Leaves and hashes changed alike: the root tells, but not where.
     fs::write(dir.join("leaves"), &changed).unwrap();
-    let mut hashes = fs::read(dir.join("hashes")).unwrap();
+    let exported = fs::read(dir.join("hashes")).unwrap();
+    let mut hashes = exported.clone();
     let end = starts.get(5).copied().unwrap_or(changed.len());
     hashes[4 * 32..5 * 32].copy_from_slice(&symbolon_crypto::merkle::leaf_hash(&changed[starts[4] + 4..end]));
     fs::write(dir.join("hashes"), &hashes).unwrap();
@@ -279,6 +280,12 @@ async fn a_changed_cut_or_forged_export_is_refused() {
     assert_eq!((error.code, error.audit), (Code::AuditBroken, None), "{error}");
 
     fs::write(dir.join("leaves"), &leaves).unwrap();
+    let error = verify().unwrap_err();
+    assert!(
+        error.code == Code::AuditBroken && error.message.starts_with("hashes was changed"),
+        "{error}"
+    );
+    fs::write(dir.join("hashes"), &exported).unwrap();
     verify().unwrap();
     let note = fs::read_to_string(dir.join("checkpoint")).unwrap();
     fs::write(

@@ -108,3 +108,23 @@ async fn a_node_that_signs_heads_of_another_history_is_outvoted_and_the_others_g
         assert_eq!(status.unwrap().state, "serving", "node {node}");
     }
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_node_whose_agreement_ends_by_a_panic_ends_itself_and_the_others_serve_on() {
+    let mut run = running().await;
+    run.cluster.kill(LIAR).unwrap();
+    run.cluster.start_sabotaged(LIAR, "panic-at-apply").unwrap();
+    run.writer.put("prod/key", b"x", PutOptions::default()).await.unwrap();
+    let begun = std::time::Instant::now();
+    let status = loop {
+        if let Some(status) = run.cluster.ended(LIAR).unwrap() {
+            break status;
+        }
+        assert!(begun.elapsed() < Duration::from_secs(30), "it runs on\n{}", run.logs());
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    };
+    assert_eq!(status.code(), Some(1), "{}", run.logs());
+    let log = std::fs::read_to_string(run.cluster.paths().log(LIAR)).unwrap();
+    assert!(log.contains("agreement ended by a panic"), "{log}");
+    assert_eq!(run.reader.get("prod/key", None, "").await.unwrap().value.expose(), b"x");
+}

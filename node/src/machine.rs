@@ -110,6 +110,8 @@ impl NodeMachine {
 
 impl StateMachine for NodeMachine {
     fn apply(&mut self, records: &mut dyn consensus::Records, entry: Committed<'_>) -> Result<Outcome, Fatal> {
+        #[cfg(feature = "sabotage")]
+        crate::sabotage::apply(entry.kind);
         let entry = Entry {
             index: entry.index,
             kind: entry.kind,

@@ -3,6 +3,7 @@
 
 use symbolon_crypto::Hash;
 use symbolon_custody::fragments::Released;
+use symbolon_state::entry::Kind;
 use symbolon_wire::reply::ReleasedFragment;
 use symbolon_wire::v1;
 
@@ -19,6 +20,8 @@ enum Lie {
     WrongBody,
     /// Heads of another history, signed.
     OtherHeads,
+    /// No lie but a defect: it panics when it applies a command.
+    PanicAtApply,
 }
 
 fn lie() -> Option<Lie> {
@@ -28,6 +31,7 @@ fn lie() -> Option<Lie> {
         "other-history" => Some(Lie::OtherHistory),
         "wrong-body" => Some(Lie::WrongBody),
         "other-heads" => Some(Lie::OtherHeads),
+        "panic-at-apply" => Some(Lie::PanicAtApply),
         _ => None,
     }
 }
@@ -73,4 +77,12 @@ pub(crate) fn head(mut chain: Hash) -> Hash {
         chain[0] ^= 1;
     }
     chain
+}
+
+/// Before an entry of this kind is applied.
+#[expect(clippy::panic, reason = "that is what it is for")]
+pub(crate) fn apply(kind: u16) {
+    if lie() == Some(Lie::PanicAtApply) && kind == Kind::Command.number() {
+        panic!("sabotage: a defect in apply");
+    }
 }

@@ -143,7 +143,15 @@ pub fn verify_dir(dir: &Path, pinned: &Hash) -> Result<Audited, Error> {
         }
         pushed.map_err(told)?;
     }
-    verifier.finish(&checkpoint).map_err(told)
+    let audited = verifier.finish(&checkpoint).map_err(told)?;
+    if true_hashes {
+        return Ok(audited);
+    }
+    Err(Error::new(
+        Code::AuditBroken,
+        format!("{HASHES} was changed: the leaves are whole, and these are not their hashes"),
+    )
+    .next("export the log again: symbolon audit export"))
 }
 
 /// The boot statements, all of one node, verified.
