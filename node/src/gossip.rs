@@ -221,7 +221,7 @@ fn act(member: &Arc<Member>, finding: Finding) {
         }
         Finding::Freeze { index, against } => freeze(member, index, &against),
     }
-    // With fewer than t heads against it, and t for it, or none against it any more, it goes on.
+    // t heads agree with it wherever it was contradicted, or nobody contradicts it there any more.
     let thawed = matches!(member.standing(), Standing::Frozen(_)) && lock(&member.heads).contested().next().is_none();
     if thawed {
         tracing::warn!("this node's log is no longer contradicted; it goes on");

@@ -22,6 +22,15 @@ use proptest::sample::{select, subsequence};
 use serde_json::{Value, json};
 use symbolon_policy::{Action, DecisionError, PolicySet, Reason, Resource, SCHEMA_TEXT};
 
+/// What all nodes decide from the log, said here a second time.
+const APPLIED: [Action; 5] = [
+    Action::Write,
+    Action::WriteMetadata,
+    Action::Delete,
+    Action::Undelete,
+    Action::Destroy,
+];
+
 const NAMES: [&str; 3] = ["spiffe://acme/a", "spiffe://acme/b", "*"];
 const GROUPS: [&str; 3] = ["billing", "ops", "spiffe://acme/a"];
 const PATHS: [&str; 8] = [
@@ -243,7 +252,7 @@ fn context(ask: &Ask<'_>) -> Value {
         context[format!("{prefix}Weekday")] = json!((hours / 24 + 7 - 4) % 7 + 1);
     };
     times("log", ask.log_time_ms);
-    let applied = [Action::Write, Action::WriteMetadata, Action::Delete].contains(&ask.action);
+    let applied = APPLIED.contains(&ask.action);
     if let Some(local) = ask.local.filter(|_| !applied) {
         times("local", local.time_ms);
         let address = match local.source {
@@ -271,7 +280,7 @@ fn outcome_unsliced(policies: &[String], ask: &Ask<'_>) -> Option<Outcome> {
     let whole: Whole = policies.join("\n").parse().expect("what was compiled parses");
     let (entities, principal, resource) = entities(ask, true);
     let action: EntityUid = format!("Action::{:?}", ask.action.name()).parse().expect("an entity");
-    let complete = ask.local.is_some() || [Action::Write, Action::WriteMetadata, Action::Delete].contains(&ask.action);
+    let complete = ask.local.is_some() || APPLIED.contains(&ask.action);
     let foreseen = SCHEMA.request_envs().any(|env| {
         *env.principal() == *principal.type_name()
             && *env.action() == action
