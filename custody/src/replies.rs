@@ -1,9 +1,12 @@
 //! Replies are signed once per audit group: one RFC 9162 tree over the group's reply leaves, one signature over its
 //! root, a path for each reply. So a signature costs one per group, not one per read.
 
+use bytes::Bytes;
 use symbolon_crypto::Hash;
 use symbolon_crypto::merkle::{Tree, leaf_hash};
+use symbolon_state::records::VersionRecord;
 use symbolon_wire::statements::{ReplyLeaf, Signer};
+use symbolon_wire::v1;
 
 /// The tree over one group.
 pub struct Group {
@@ -34,4 +37,43 @@ impl Group {
 /// Hash of one reply's leaf.
 pub fn leaf(signer: &Signer, reply: &ReplyLeaf<'_>) -> Hash {
     leaf_hash(&signer.reply(reply))
+}
+
+/// Hash of the leaf of a reply to this client's request; `None` if a field of the reply has a wrong length.
+pub fn leaf_of(signer: &Signer, client_key: &Hash, request_hash: &Hash, reply: &v1::ReadReply) -> Option<Hash> {
+    let hash = |bytes: &Bytes| Hash::try_from(bytes.as_ref()).ok();
+    let fields = ReplyLeaf {
+        client_key,
+        request_hash,
+        record_hash: &hash(&reply.record_hash)?,
+        epoch: reply.epoch,
+        fragment_hash: &hash(&reply.fragment_hash)?,
+        state_index: reply.state_index,
+        record_index: reply.record_index,
+        record_chain: &hash(&reply.record_chain)?,
+        anchor_index: reply.anchor_index,
+        anchor_chain: &hash(&reply.anchor_chain)?,
+    };
+    Some(leaf(signer, &fields))
+}
+
+/// What a client needs of a record to open its value, beside fragments.
+pub fn body(record: &VersionRecord) -> v1::StoredVersion {
+    v1::StoredVersion {
+        suite: record.suite,
+        tenant: record.tenant.clone(),
+        secret: record.secret.clone(),
+        version: record.version,
+        author: record.author.clone(),
+        write_nonce: record.write_nonce.clone(),
+        epoch: record.epoch,
+        roster_hash: record.roster_hash.clone(),
+        n: record.n,
+        t: record.t,
+        header: record.header.clone(),
+        key_commitment: record.key_commitment.clone(),
+        ciphertext: record.ciphertext.clone(),
+        commitments: record.commitments.clone(),
+        z: record.z.clone(),
+    }
 }

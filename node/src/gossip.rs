@@ -3,23 +3,21 @@
 use crate::clocks;
 use crate::member::{Member, Standing, lock};
 use crate::submit;
+use crate::vouch::{Boots, claim};
 use bytes::Bytes;
 use prost::Message;
 use std::sync::Arc;
 use std::time::Duration;
-use symbolon_consensus::{SnapshotGuard, SnapshotMeta, SnapshotRefused};
+use symbolon_consensus::SnapshotMeta;
 use symbolon_crypto::Hash;
 use symbolon_crypto::provider::Provider;
 use symbolon_custody::heads::{self, Finding};
-use symbolon_custody::snapshots::{self, Claim, Collected};
+use symbolon_custody::snapshots;
 use symbolon_state::check_boot;
 use symbolon_state::entry::Kind;
 use symbolon_wire::roster::Roster;
 use symbolon_wire::statements::Signer;
 use symbolon_wire::v1::{self, peer_request};
-
-use crate::member::Boots;
-use std::sync::Mutex;
 
 /// A head is sent at least this often while the index moves.
 const HEAD_EVERY: Duration = Duration::from_millis(250);
@@ -362,14 +360,6 @@ pub(crate) async fn marks(member: Arc<Member>, entries: u64) {
     }
 }
 
-fn claim(meta: &SnapshotMeta) -> Claim {
-    Claim {
-        index: meta.index,
-        chain: meta.chain,
-        state_root: meta.state_root,
-    }
-}
-
 fn sign_mark(member: &Arc<Member>, meta: &SnapshotMeta) -> bool {
     let signer = &member.boot.signer;
     let Ok(signature) = member
@@ -400,46 +390,6 @@ fn sign_mark(member: &Arc<Member>, meta: &SnapshotMeta) -> bool {
         },
     );
     true
-}
-
-/// Checks that t other members vouch for a snapshot before any of it is taken.
-pub(crate) struct Guard {
-    /// The roster.
-    pub(crate) roster: Arc<Roster>,
-    /// This node.
-    pub(crate) node: u16,
-    /// Signature checks.
-    pub(crate) provider: Arc<dyn Provider>,
-    /// Boot statements seen; a node that lags may not have applied the newest.
-    pub(crate) boots: Arc<Boots>,
-    /// Signatures collected.
-    pub(crate) collected: Arc<Mutex<Collected>>,
-}
-
-impl SnapshotGuard for Guard {
-    fn accept(&self, meta: &SnapshotMeta, evidence: &[u8]) -> Result<(), SnapshotRefused> {
-        let refused = |reason| SnapshotRefused::NotVouchedFor {
-            index: meta.index,
-            reason,
-        };
-        let evidence = v1::SnapshotEvidence::decode(evidence).map_err(|_| refused("the evidence does not parse"))?;
-        let key_of = |node: u16, counter: u64| self.boots.signing_key(node, counter);
-        let checked = snapshots::check(
-            &claim(meta),
-            &evidence,
-            self.node,
-            &self.roster,
-            key_of,
-            self.provider.as_ref(),
-        );
-        checked.map_err(|_| refused("fewer than t other members signed it"))
-    }
-
-    fn evidence(&self, meta: &SnapshotMeta) -> Option<Bytes> {
-        let evidence = lock(&self.collected).evidence(&claim(meta));
-        let enough = evidence.signatures.len() >= usize::from(self.roster.threshold);
-        enough.then(|| evidence.encode_to_vec().into())
-    }
 }
 
 /// The chain values that a client saw differ: looked at like heads.

@@ -1,6 +1,7 @@
 //! The member daemon of a Symbolon cluster: QUIC, configuration, wiring; boring on purpose. It holds no plaintext.
 //!
-//! The daemon is [`cli::main`]; [`machine`] is the state machine as consensus drives it, which the simulation runs too.
+//! The daemon is [`cli::main`]; [`machine`] is the state machine as consensus drives it and [`vouch`] says what is
+//! trusted of other nodes: both also run in the simulation.
 #![forbid(unsafe_code)]
 
 mod answers;
@@ -26,3 +27,4 @@ mod sabotage;
 mod server;
 mod submit;
 mod token;
+pub mod vouch;

@@ -5,6 +5,7 @@ use crate::clocks;
 use crate::intake::Intake;
 use crate::machine::{Shown, ViewAdapter};
 use crate::peers::Peers;
+use crate::vouch::Boots;
 use arc_swap::{ArcSwap, ArcSwapOption};
 use bytes::Bytes;
 use std::collections::BTreeMap;
@@ -18,7 +19,6 @@ use symbolon_custody::fragments::Holder;
 use symbolon_custody::gate::Scene;
 use symbolon_custody::heads::Heads;
 use symbolon_custody::snapshots::Collected;
-use symbolon_state::BootView;
 use symbolon_store::{Local, Store};
 use symbolon_wire::Code;
 use symbolon_wire::roster::Roster;
@@ -158,22 +158,6 @@ pub(crate) struct Member {
     pub(crate) anchor: ArcSwap<(u64, Hash)>,
     /// The first message on every connection, encoded.
     pub(crate) hello: Bytes,
-}
-
-/// Verified boot statements by node and counter.
-#[derive(Default)]
-pub(crate) struct Boots(Mutex<BTreeMap<(u16, u64), BootView>>);
-
-impl Boots {
-    /// Keeps a statement's keys.
-    pub(crate) fn keep(&self, node: u16, boot: BootView) {
-        lock(&self.0).insert((node, boot.counter), boot);
-    }
-
-    /// The signing key of a boot.
-    pub(crate) fn signing_key(&self, node: u16, counter: u64) -> Option<VerifyingKey> {
-        lock(&self.0).get(&(node, counter)).map(|boot| boot.signing_key.clone())
-    }
 }
 
 /// Locks a mutex whose holders do not panic half-way.

@@ -12,13 +12,12 @@ use symbolon_consensus::{Sample, Unapplied};
 use symbolon_crypto::Hash;
 use symbolon_custody::freshness::{Deadline, Interest, harmless};
 use symbolon_custody::gate::{self, Asker, GrantError, Receipt, Recorded, Refusal, ReleaseGrant, Ruling, Scene};
-use symbolon_custody::replies::{Group, leaf};
+use symbolon_custody::replies::{Group, body, leaf_of};
 use symbolon_state::query;
 use symbolon_state::records::VersionRecord;
 use symbolon_state::{Fault, Subject};
 use symbolon_wire::path::Path;
 use symbolon_wire::reply::{ReleasedFragment, ResponseFrame, encode_response};
-use symbolon_wire::statements::ReplyLeaf;
 use symbolon_wire::v1::{self, response};
 use symbolon_wire::{Code, tls};
 use tokio::sync::{mpsc, oneshot};
@@ -443,7 +442,8 @@ fn release(
     let reply = reply(member, read, &record, &released.hash, receipt)?;
     #[cfg(feature = "sabotage")]
     let reply = crate::sabotage::reply(reply);
-    let leaf = reply_leaf(member, read, &reply).ok_or_else(|| error(Code::Internal, "a reply has no leaf", ""))?;
+    let leaf = leaf_of(&member.boot.signer, &read.client.key, &read.request_hash, &reply);
+    let leaf = leaf.ok_or_else(|| error(Code::Internal, "a reply has no leaf", ""))?;
     Ok((reply, released.fragment, leaf))
 }
 
@@ -483,45 +483,6 @@ fn reply(
         body: read.request.body.then(|| body(record)),
         ..v1::ReadReply::default()
     })
-}
-
-fn body(record: &VersionRecord) -> v1::StoredVersion {
-    v1::StoredVersion {
-        suite: record.suite,
-        tenant: record.tenant.clone(),
-        secret: record.secret.clone(),
-        version: record.version,
-        author: record.author.clone(),
-        write_nonce: record.write_nonce.clone(),
-        epoch: record.epoch,
-        roster_hash: record.roster_hash.clone(),
-        n: record.n,
-        t: record.t,
-        header: record.header.clone(),
-        key_commitment: record.key_commitment.clone(),
-        ciphertext: record.ciphertext.clone(),
-        commitments: record.commitments.clone(),
-        z: record.z.clone(),
-    }
-}
-
-fn reply_leaf(member: &Member, read: &Read, reply: &v1::ReadReply) -> Option<Hash> {
-    let hash = |bytes: &Bytes| Hash::try_from(bytes.as_ref()).ok();
-    let (record_hash, fragment_hash) = (hash(&reply.record_hash)?, hash(&reply.fragment_hash)?);
-    let (record_chain, anchor_chain) = (hash(&reply.record_chain)?, hash(&reply.anchor_chain)?);
-    let fields = ReplyLeaf {
-        client_key: &read.client.key,
-        request_hash: &read.request_hash,
-        record_hash: &record_hash,
-        epoch: reply.epoch,
-        fragment_hash: &fragment_hash,
-        state_index: reply.state_index,
-        record_index: reply.record_index,
-        record_chain: &record_chain,
-        anchor_index: reply.anchor_index,
-        anchor_chain: &anchor_chain,
-    };
-    Some(leaf(&member.boot.signer, &fields))
 }
 
 /// Signs the group once and sends each reply with its path.

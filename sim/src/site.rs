@@ -4,13 +4,11 @@ use crate::clock::Epoch;
 use crate::history::Recorder;
 use crate::net::Net;
 use crate::provider::Remembering;
-use crate::sync::lock;
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use symbolon_crypto::Hash;
 use symbolon_crypto::dealing::{LagrangeTable, Sharing};
-use symbolon_crypto::sign::VerifyingKey;
-use symbolon_state::BootView;
+use symbolon_node::vouch::Boots;
 use symbolon_wire::ids::PrincipalId;
 use symbolon_wire::roster::Roster;
 
@@ -23,20 +21,6 @@ pub struct Breaks {
     pub everything_harmless: bool,
     /// Nodes release before their audit record is durable.
     pub audit_not_awaited: bool,
-}
-
-/// Verified boot statements, by node and counter: what a client learns when it connects.
-#[derive(Debug, Default)]
-pub(crate) struct Boots(Mutex<BTreeMap<(u16, u64), BootView>>);
-
-impl Boots {
-    pub(crate) fn keep(&self, node: u16, boot: BootView) {
-        lock(&self.0).insert((node, boot.counter), boot);
-    }
-
-    pub(crate) fn signing_key(&self, node: u16, counter: u64) -> Option<VerifyingKey> {
-        lock(&self.0).get(&(node, counter)).map(|boot| boot.signing_key.clone())
-    }
 }
 
 /// One run's surroundings.

@@ -9,11 +9,12 @@ use crate::history::Recorder;
 use crate::limits::{NODES, SETUP};
 use crate::net::Net;
 use crate::provider::Remembering;
-use crate::site::{Boots, Breaks, Site};
+use crate::site::{Breaks, Site};
 use std::future::Future;
 use std::sync::Arc;
 use symbolon_consensus::Runtime;
 use symbolon_crypto::dealing::LagrangeTable;
+use symbolon_node::vouch::Boots;
 use symbolon_state::testing::World as Fixture;
 use tokio::time::Instant;
 

@@ -310,6 +310,8 @@ impl AuditLog {
         let shared = Arc::clone(&self.shared);
         let done = Box::new(move |result: Result<(), StoreFault>| {
             let result = shared.landed(size, &full, result);
+            // Before anybody hears of it: who waits may close the store next, and open it again.
+            drop(shared);
             // Whoever appended may have given up; the leaves count all the same.
             let _ = sender.send(result);
         });

@@ -99,6 +99,20 @@ async fn a_restarted_member_catches_up_and_agrees_on_the_chain() {
     );
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_member_whose_store_fails_ends_and_says_why() {
+    let disk = symbolon_store::MemoryDisk::new();
+    let (net, store) = (Net::default(), common::open_in_memory(&disk, 1));
+    let member = start(&net, 1, &store).await;
+    member.initialize(members(&[1])).await.unwrap();
+    propose(&[&member], put("a", "1")).await.unwrap();
+    disk.set_syncs_fail(true);
+    assert!(member.propose(put("b", "2")).await.is_err());
+    let ended = tokio::time::timeout(Duration::from_secs(10), member.ended()).await;
+    assert!(ended.is_ok(), "agreement goes on without its store");
+    assert!(member.fault().is_some());
+}
+
 /// What a restored backup, or a lying follower, looks like to the leader.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_follower_that_has_less_than_it_had_is_sent_what_it_lacks_and_the_leader_goes_on() {

@@ -1,7 +1,7 @@
 //! From a disk to a serving member, in the order of the node's own start.
 
 use super::fragments::{self, Dealt};
-use super::gossip::{self, Guard};
+use super::gossip;
 use super::release;
 use super::watched::Watched;
 use super::{Hardware, Member};
@@ -27,6 +27,7 @@ use symbolon_custody::boot::{self, PublicKeys};
 use symbolon_custody::fragments::Holder;
 use symbolon_custody::heads::Heads;
 use symbolon_node::machine::{NodeMachine, ViewAdapter, nothing_shown};
+use symbolon_node::vouch::{Boots, Guard};
 use symbolon_state::{Effect, query};
 use symbolon_store::{AuditLog, LocalOp, Options, Store};
 use symbolon_wire::audit;
@@ -149,7 +150,7 @@ pub(crate) async fn boot(hardware: &Hardware, site: &Arc<Site>) -> Result<Arc<Me
     let Keys { signing, statement } = make_keys(hardware, site, &signer);
     let own_key = signing.verifying_key().clone();
 
-    let (shown, boots_seen) = (nothing_shown(), Arc::new(crate::site::Boots::default()));
+    let (shown, boots_seen) = (nothing_shown(), Arc::new(Boots::default()));
     let snapshots = Arc::new(Mutex::default());
     let (effects, happened) = mpsc::unbounded_channel();
     let machine = NodeMachine::new(
@@ -161,7 +162,7 @@ pub(crate) async fn boot(hardware: &Hardware, site: &Arc<Site>) -> Result<Arc<Me
     let guard = Guard {
         roster: Arc::clone(&roster),
         node,
-        provider,
+        provider: Arc::clone(&provider) as _,
         boots: Arc::clone(&boots_seen),
         collected: Arc::clone(&snapshots),
     };

@@ -53,16 +53,12 @@ fn own_key(record: &VersionRecord) -> Vec<u8> {
 
 /// The own fragment of a version at rest; checked now if the background has not come to it yet.
 pub(super) fn own_fragment(member: &Member, record: &VersionRecord) -> Result<Option<Bytes>, CheckFault> {
-    let key = own_key(record);
-    if let Some(at_rest) = member.local.get(&key)? {
+    if let Some(at_rest) = member.local.get(&own_key(record))? {
         return Ok(Some(at_rest));
     }
+    // Kept by the background alone: a read that meets a destruction must not bring the fragment back.
     match check(member, record)? {
-        Some(Checked::Good { at_rest }) => {
-            let at_rest = Bytes::copy_from_slice(&at_rest);
-            member.local.write_now(vec![LocalOp::Put(key, at_rest.clone())])?;
-            Ok(Some(at_rest))
-        }
+        Some(Checked::Good { at_rest }) => Ok(Some(Bytes::copy_from_slice(&at_rest))),
         Some(Checked::Complaint { .. }) | None => Ok(None),
     }
 }

@@ -1,25 +1,24 @@
 //! What nodes tell each other outside the log: heads, clock readings, boot statements, signatures over snapshots; as
-//! `symbolon-node`'s `gossip`.
+//! `symbolon-node`'s `gossip`, but that a contradicted node does not ask the others: no node lies here.
 
 use super::boot::peer_message;
 use super::{Member, submit};
 use crate::history::What;
 use crate::limits::MARK_EVERY;
 use crate::net::Place;
-use crate::provider::Remembering;
-use crate::site::{Boots, Site};
+use crate::site::Site;
 use crate::sync::lock;
 use bytes::Bytes;
 use prost::Message;
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, Mutex};
 use std::time::Duration;
-use symbolon_consensus::{SnapshotGuard, SnapshotMeta, SnapshotRefused};
+use symbolon_consensus::SnapshotMeta;
 use symbolon_custody::heads::{self, Finding};
-use symbolon_custody::snapshots::{self, Claim, Collected};
+use symbolon_custody::snapshots;
+use symbolon_node::vouch::{Boots, claim};
 use symbolon_state::check_boot;
 use symbolon_state::entry::Kind;
-use symbolon_wire::roster::Roster;
 use symbolon_wire::statements::Signer;
 use symbolon_wire::v1::{self, peer_request};
 use tokio::time::MissedTickBehavior;
@@ -255,14 +254,6 @@ pub(super) async fn marks(member: Arc<Member>) {
     }
 }
 
-fn claim(meta: &SnapshotMeta) -> Claim {
-    Claim {
-        index: meta.index,
-        chain: meta.chain,
-        state_root: meta.state_root,
-    }
-}
-
 fn sign_mark(member: &Arc<Member>, meta: &SnapshotMeta) {
     member.recorder().note(What::Marked {
         node: member.node,
@@ -290,39 +281,4 @@ fn sign_mark(member: &Arc<Member>, meta: &SnapshotMeta) {
             ..v1::Gossip::default()
         },
     );
-}
-
-/// Checks that t other members vouch for a snapshot before any of it is taken.
-pub(super) struct Guard {
-    pub(super) roster: Arc<Roster>,
-    pub(super) node: u16,
-    pub(super) provider: Arc<Remembering>,
-    pub(super) boots: Arc<Boots>,
-    pub(super) collected: Arc<Mutex<Collected>>,
-}
-
-impl SnapshotGuard for Guard {
-    fn accept(&self, meta: &SnapshotMeta, evidence: &[u8]) -> Result<(), SnapshotRefused> {
-        let refused = |reason| SnapshotRefused::NotVouchedFor {
-            index: meta.index,
-            reason,
-        };
-        let evidence = v1::SnapshotEvidence::decode(evidence).map_err(|_| refused("the evidence does not parse"))?;
-        let key_of = |node: u16, counter: u64| self.boots.signing_key(node, counter);
-        let checked = snapshots::check(
-            &claim(meta),
-            &evidence,
-            self.node,
-            &self.roster,
-            key_of,
-            self.provider.as_ref(),
-        );
-        checked.map_err(|_| refused("fewer than t other members signed it"))
-    }
-
-    fn evidence(&self, meta: &SnapshotMeta) -> Option<Bytes> {
-        let evidence = lock(&self.collected).evidence(&claim(meta));
-        let enough = evidence.signatures.len() >= usize::from(self.roster.threshold);
-        enough.then(|| evidence.encode_to_vec().into())
-    }
 }

@@ -14,7 +14,7 @@ use symbolon_custody::freshness::{Deadline, Interest, harmless};
 use symbolon_custody::gate::{
     self, Asker, AuditFailed, AuditLog as Log, GrantError, Receipt, Recorded, Refusal, ReleaseGrant, Ruling, Scene,
 };
-use symbolon_custody::replies::{Group, leaf};
+use symbolon_custody::replies::{Group, body, leaf_of};
 use symbolon_policy::Action;
 use symbolon_state::records::VersionRecord;
 use symbolon_state::{Fault, Subject, query};
@@ -22,7 +22,6 @@ use symbolon_store::AuditLog;
 use symbolon_wire::Code;
 use symbolon_wire::path::Path;
 use symbolon_wire::reply::{ReleasedFragment, ResponseFrame, encode_response};
-use symbolon_wire::statements::ReplyLeaf;
 use symbolon_wire::v1::{self, response};
 use tokio::sync::oneshot;
 
@@ -424,7 +423,8 @@ fn release(member: &Member, read: &Read, permit: gate::Permit, receipt: &Receipt
     let released = member.holder.release(grant, &at_rest);
     let released = released.map_err(|bad| none(&bad.to_string()))?;
     let reply = reply(member, read, &record, &released.hash, receipt)?;
-    let leaf = reply_leaf(member, read, &reply).ok_or_else(|| error(Code::Internal, "a reply has no leaf"))?;
+    let leaf = leaf_of(&member.signer, &read.client.key, &read.request_hash, &reply);
+    let leaf = leaf.ok_or_else(|| error(Code::Internal, "a reply has no leaf"))?;
     Ok((record, reply, released.fragment, leaf))
 }
 
@@ -456,43 +456,6 @@ fn reply(
         body: read.request.body.then(|| body(record)),
         ..v1::ReadReply::default()
     })
-}
-
-fn body(record: &VersionRecord) -> v1::StoredVersion {
-    v1::StoredVersion {
-        suite: record.suite,
-        tenant: record.tenant.clone(),
-        secret: record.secret.clone(),
-        version: record.version,
-        author: record.author.clone(),
-        write_nonce: record.write_nonce.clone(),
-        epoch: record.epoch,
-        roster_hash: record.roster_hash.clone(),
-        n: record.n,
-        t: record.t,
-        header: record.header.clone(),
-        key_commitment: record.key_commitment.clone(),
-        ciphertext: record.ciphertext.clone(),
-        commitments: record.commitments.clone(),
-        z: record.z.clone(),
-    }
-}
-
-fn reply_leaf(member: &Member, read: &Read, reply: &v1::ReadReply) -> Option<Hash> {
-    let hash = |bytes: &Bytes| Hash::try_from(bytes.as_ref()).ok();
-    let fields = ReplyLeaf {
-        client_key: &read.client.key,
-        request_hash: &read.request_hash,
-        record_hash: &hash(&reply.record_hash)?,
-        epoch: reply.epoch,
-        fragment_hash: &hash(&reply.fragment_hash)?,
-        state_index: reply.state_index,
-        record_index: reply.record_index,
-        record_chain: &hash(&reply.record_chain)?,
-        anchor_index: reply.anchor_index,
-        anchor_chain: &hash(&reply.anchor_chain)?,
-    };
-    Some(leaf(&member.signer, &fields))
 }
 
 /// Signs the group once and sends each reply with its path.
