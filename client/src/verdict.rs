@@ -70,20 +70,21 @@ pub(crate) fn conclude(tried: &Tried<'_>, failures: Vec<(u16, Failure)>, culprit
     error
 }
 
-/// The refusal that most nodes gave, if refusals are so many that nothing else can come of it.
+/// The refusal that t nodes gave, if refusals are so many that nothing else can come of it. If they differ, some were
+/// decided on an old state; any t nodes show the newest committed one, so the one of the latest state is right.
 fn decisive(tried: &Tried<'_>, failures: &[(u16, Failure)]) -> Option<Error> {
-    let refusals: Vec<(Code, &Failure)> = failures
+    let refusals: Vec<(Code, u64, &Failure)> = failures
         .iter()
-        .filter_map(|(_, failure)| Some((refusal(failure)?.0, failure)))
+        .filter_map(|(_, failure)| refusal(failure).map(|(code, state_index)| (code, state_index, failure)))
         .collect();
     if refusals.len() < tried.blocking {
         return None;
     }
-    let count = |code: Code| refusals.iter().filter(|(other, _)| *other == code).count();
+    let by_t = |code: Code| refusals.iter().filter(|(other, ..)| *other == code).count() >= tried.needed;
     // Between equals the one that says more: a denial has reasons.
-    let (_, failure) = refusals
+    let (.., failure) = refusals
         .iter()
-        .max_by_key(|(code, _)| (count(*code), *code == Code::Denied))?;
+        .max_by_key(|(code, state_index, _)| (by_t(*code), *state_index, *code == Code::Denied))?;
     Some(failure.error().clone())
 }
 
@@ -124,9 +125,13 @@ mod tests {
     };
 
     fn refused(code: Code) -> Failure {
+        refused_at(1, code)
+    }
+
+    fn refused_at(state_index: u64, code: Code) -> Failure {
         Failure::Refused {
             error: Error::new(code, "refused").because("a reason"),
-            state_index: 1,
+            state_index,
         }
     }
 
@@ -164,6 +169,25 @@ mod tests {
             let failures = order.iter().map(|code| (1, refused(*code))).collect();
             assert_eq!(conclude(&TRIED, failures, vec![]).code, Code::Denied);
         }
+    }
+
+    #[test]
+    fn of_two_refusals_the_one_decided_on_the_later_state_is_told() {
+        let told = |one, other| conclude(&TRIED, vec![(1, one), (2, other)], vec![]).code;
+        let (denied, absent) = (|at| refused_at(at, Code::Denied), |at| refused_at(at, Code::NotFound));
+        assert_eq!(
+            told(denied(5), absent(9)),
+            Code::NotFound,
+            "the right was granted in between"
+        );
+        assert_eq!(told(absent(9), denied(5)), Code::NotFound);
+        assert_eq!(told(absent(5), denied(9)), Code::Denied);
+        let failures = vec![(1, absent(5)), (2, denied(9)), (3, absent(5))];
+        assert_eq!(
+            conclude(&TRIED, failures, vec![]).code,
+            Code::NotFound,
+            "t nodes say so"
+        );
     }
 
     #[test]

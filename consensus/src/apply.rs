@@ -227,8 +227,9 @@ impl StateAdapter {
             let frozen = shared.store.freeze(last.index)?;
             Arc::clone(&shared).describe_in_background(frozen);
         }
-        shared.progress.apply(last.index);
+        // Whoever waits for the index finds there what was decided there: rights, for one.
         machine.published(last.index);
+        shared.progress.apply(last.index);
         Ok(replies)
     }
 
@@ -512,12 +513,12 @@ impl RaftStateMachine<TypeConfig> for StateAdapter {
         self.shared.progress.begin_install(index);
         self.install(snapshot).await.map_err(|fatal| self.fatal(fatal))?;
         // After a failure nothing is answered any more: the node stops in the state in which it began.
-        self.shared.progress.end_install(index);
         let machine = self
             .machine
             .get_mut()
             .unwrap_or_else(std::sync::PoisonError::into_inner);
         machine.published(index);
+        self.shared.progress.end_install(index);
         Ok(())
     }
 

@@ -147,12 +147,18 @@ impl Permit {
 pub struct Receipt {
     decision: Hash,
     index: u64,
+    state_index: u64,
 }
 
 impl Receipt {
     /// Index of the decision in this node's audit log.
     pub fn index(&self) -> u64 {
         self.index
+    }
+
+    /// Applied index that the decision was made upon.
+    pub fn state_index(&self) -> u64 {
+        self.state_index
     }
 }
 
@@ -204,24 +210,30 @@ impl ReleaseGrant {
 
 /// Writes a group of rulings down and waits until they are durable: one sync for all.
 pub async fn record(log: &impl AuditLog, rulings: Vec<Ruling>) -> Result<Vec<Recorded>, AuditFailed> {
-    let (leaves, verdicts): (Vec<Bytes>, Vec<(Hash, Verdict)>) = rulings
+    let (leaves, verdicts): (Vec<Bytes>, Vec<(Hash, u64, Verdict)>) = rulings
         .into_iter()
         .map(|ruling| {
             let leaf = audit::encode(&ruling.leaf);
             let decision = sha256(&leaf);
-            (leaf, (decision, ruling.verdict))
+            (leaf, (decision, ruling.leaf.state_index, ruling.verdict))
         })
         .unzip();
     let first = log.append(leaves).await?;
     Ok((first..)
         .zip(verdicts)
-        .map(|(index, (decision, verdict))| verdict.recorded(decision, index))
+        .map(|(index, (decision, state_index, verdict))| {
+            verdict.recorded(Receipt {
+                decision,
+                index,
+                state_index,
+            })
+        })
         .collect())
 }
 
 impl Verdict {
-    fn recorded(self, decision: Hash, index: u64) -> Recorded {
-        let receipt = Receipt { decision, index };
+    fn recorded(self, receipt: Receipt) -> Recorded {
+        let decision = receipt.decision;
         match self {
             Self::Release(record) => Recorded::Permitted(Permit { decision, record }, receipt),
             Self::Answer(subject) => Recorded::Answered(subject, receipt),

@@ -44,7 +44,7 @@
 //! use symbolon_custody::gate::Receipt;
 //!
 //! fn forge() -> Receipt {
-//!     Receipt { decision: [0; 32], index: 0 }
+//!     Receipt { decision: [0; 32], index: 0, state_index: 0 }
 //! }
 //! ```
 //!

@@ -1,12 +1,25 @@
 //! Replies are signed once per audit group: one RFC 9162 tree over the group's reply leaves, one signature over its
 //! root, a path for each reply. So a signature costs one per group, not one per read.
 
+use crate::gate::{Receipt, Refusal};
 use bytes::Bytes;
 use symbolon_crypto::Hash;
 use symbolon_crypto::merkle::{Tree, leaf_hash};
 use symbolon_state::records::VersionRecord;
 use symbolon_wire::statements::{ReplyLeaf, Signer};
 use symbolon_wire::v1;
+
+/// A refusal as the asker sees it: with where it was written down, and the state that it was decided upon.
+pub fn refused(refusal: Refusal, receipt: &Receipt) -> v1::Error {
+    v1::Error {
+        code: refusal.code as u32,
+        message: refusal.message,
+        because: refusal.because,
+        next: refusal.next,
+        audit_index: receipt.index() + 1,
+        state_index: receipt.state_index(),
+    }
+}
 
 /// The tree over one group.
 pub struct Group {

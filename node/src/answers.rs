@@ -4,13 +4,14 @@
 use crate::clocks::boot_ms;
 use crate::machine::ViewAdapter;
 use crate::member::{Member, error};
-use crate::release::{Client, Releases, broken, catch_up, excluded, refused};
+use crate::release::{Client, Releases, broken, catch_up, excluded};
 use bytes::Bytes;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use symbolon_crypto::Hash;
 use symbolon_custody::freshness::Deadline;
 use symbolon_custody::gate::{self, Asker, Recorded, Ruling, Scene};
+use symbolon_custody::replies::refused;
 use symbolon_policy::Action;
 use symbolon_state::query::{self, Child};
 use symbolon_state::{Fault, Subject};
@@ -64,7 +65,7 @@ impl Answering<'_> {
             Recorded::Answered(subject, _) => Ok(subject),
             Recorded::Refused(refusal, receipt) => {
                 crate::member::count(&self.member.counters.denials);
-                Err(refused(self.member, refusal, &receipt))
+                Err(refused(refusal, &receipt))
             }
             Recorded::Permitted(..) => Err(error(Code::Internal, "a release is no answer", "")),
         }

@@ -11,8 +11,8 @@ use std::time::Duration;
 use symbolon_consensus::{Sample, Unapplied};
 use symbolon_crypto::Hash;
 use symbolon_custody::freshness::{Deadline, Interest, harmless};
-use symbolon_custody::gate::{self, Asker, GrantError, Receipt, Recorded, Refusal, ReleaseGrant, Ruling, Scene};
-use symbolon_custody::replies::{Group, body, leaf_of};
+use symbolon_custody::gate::{self, Asker, GrantError, Receipt, Recorded, ReleaseGrant, Ruling, Scene};
+use symbolon_custody::replies::{Group, body, leaf_of, refused};
 use symbolon_state::query;
 use symbolon_state::records::VersionRecord;
 use symbolon_state::{Fault, Subject};
@@ -323,20 +323,21 @@ async fn finish(member: &Arc<Member>, releases: &Releases, recorded: impl Iterat
                     Recorded::Permitted(permit, receipt) => (permit, receipt),
                     Recorded::Refused(refusal, receipt) => {
                         count(&member.counters.denials);
-                        drop(respond.send(failed(refused(member, refusal, &receipt))));
+                        drop(respond.send(failed(refused(refusal, &receipt))));
                         continue;
                     }
                     // A read is never answered without key material.
                     Recorded::Answered(..) => continue,
                 };
                 // Step 5: something that the decision may depend on was applied since; decide again.
-                if member.shown.load().sensitive != sensitive && !still_allowed(member, &read, &permit) {
+                let shown = member.shown.load();
+                if shown.sensitive != sensitive && !still_allowed(member, &read, &permit) {
                     if let Err((error, respond)) = releases.again(member, read, respond).await {
                         drop(respond.send(failed(error)));
                     }
                     continue;
                 }
-                match release(member, &read, permit, &receipt) {
+                match release(member, &read, permit, &receipt, shown.applied) {
                     Ok((reply, fragment, leaf)) => group.push(Open {
                         reply,
                         fragment,
@@ -395,23 +396,12 @@ fn still_allowed(member: &Member, read: &Read, permit: &gate::Permit) -> bool {
     matches!(ruled, Ok(Ok(ruling)) if ruling.release_of() == Some(permit.record_hash()))
 }
 
-/// The refusal as the asker sees it, with where it was written down.
-pub(crate) fn refused(member: &Member, refusal: Refusal, receipt: &Receipt) -> v1::Error {
-    v1::Error {
-        code: refusal.code as u32,
-        message: refusal.message,
-        because: refusal.because,
-        next: refusal.next,
-        audit_index: receipt.index() + 1,
-        state_index: member.shown.load().applied,
-    }
-}
-
 fn release(
     member: &Member,
     read: &Read,
     permit: gate::Permit,
     receipt: &Receipt,
+    applied: u64,
 ) -> Result<(v1::ReadReply, ReleasedFragment, Hash), v1::Error> {
     let grant = ReleaseGrant::new(permit, receipt, read.deadline, boot_ms()).map_err(|refused| match refused {
         GrantError::TooLate => {
@@ -439,7 +429,7 @@ fn release(
     #[cfg(feature = "sabotage")]
     let released = crate::sabotage::fragment(released);
     count(&member.counters.releases);
-    let reply = reply(member, read, &record, &released.hash, receipt)?;
+    let reply = reply(member, read, &record, &released.hash, receipt, applied)?;
     #[cfg(feature = "sabotage")]
     let reply = crate::sabotage::reply(reply);
     let leaf = leaf_of(&member.boot.signer, &read.client.key, &read.request_hash, &reply);
@@ -453,9 +443,10 @@ fn reply(
     record: &VersionRecord,
     fragment_hash: &Hash,
     receipt: &Receipt,
+    applied: u64,
 ) -> Result<v1::ReadReply, v1::Error> {
     // The view may be a batch ahead of what was published.
-    let state_index = member.shown.load().applied.max(record.log_index);
+    let state_index = applied.max(record.log_index);
     let anchor = member.anchor(state_index).map_err(|fault| {
         tracing::error!(%fault, "the chain cannot be read");
         error(Code::Internal, "the node cannot read its log", "ask another node")

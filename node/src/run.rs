@@ -451,11 +451,10 @@ async fn follow(member: Arc<Member>, mut happened: mpsc::UnboundedReceiver<Effec
             Effect::Booted { node, counter } => tracing::info!(node, counter, "a node booted"),
             Effect::Destroyed { secret, version } => {
                 let _ = news.send(News::Destroyed { secret, version });
+                // Nobody confirms it any more: whoever waits for that is to know.
+                member.confirmed.send_modify(|count| *count += 1);
             }
             Effect::Deleted { .. } | Effect::Policies | Effect::Principals | Effect::SnapshotMark => {}
-        }
-        if let Some(fault) = member.consensus.fault() {
-            member.set_standing(Standing::Failed(fault.to_string()));
         }
     }
 }

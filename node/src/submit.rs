@@ -7,14 +7,15 @@ use bytes::Bytes;
 use prost::Message;
 use std::sync::Arc;
 use std::time::Duration;
-use symbolon_consensus::{Payload, ProposeError, Proposed};
+use symbolon_consensus::{self as consensus, ProposeError, Proposed};
 use symbolon_crypto::Hash;
 use symbolon_state::entry::Kind;
 use symbolon_state::query;
 use symbolon_wire::Code;
 use symbolon_wire::command::ParsedCommand;
+use symbolon_wire::ids::SecretId;
 use symbolon_wire::limits::COMMAND_BYTES_MAX;
-use symbolon_wire::v1::{self, peer_request, peer_response};
+use symbolon_wire::v1::{self, command_body::Payload, peer_request, peer_response};
 
 const _: () = assert!(COMMAND_BYTES_MAX <= symbolon_consensus::limits::PAYLOAD_BYTES_MAX);
 
@@ -81,7 +82,7 @@ pub(crate) async fn propose_here(member: &Arc<Member>, kind: u16, bytes: Bytes) 
             "",
         ));
     }
-    match member.consensus.propose(Payload { kind, bytes }).await {
+    match member.consensus.propose(consensus::Payload { kind, bytes }).await {
         Ok(done) => {
             let outcome = v1::Outcome::decode(done.reply.clone()).map_err(|_| unknown())?;
             Ok(submitted(&done, outcome, |index| {
@@ -170,9 +171,13 @@ pub(crate) async fn submit(
             ));
         }
     };
-    if needed > 0 {
+    if let Payload::Put(put) = &parsed.payload
+        && needed > 0
+    {
+        let secret = SecretId::parse(&put.secret).map_err(|_| unknown())?;
+        let needed = needed.min(member.roster.nodes.len());
         // The dealing stands where the command was applied first.
-        confirmed(member, outcome.index, needed.min(member.roster.nodes.len())).await?;
+        confirmed(member, (secret, put.version), outcome.index, needed).await?;
     }
     Ok(submitted)
 }
@@ -193,15 +198,14 @@ fn known(member: &Member, client_key: &Hash) -> Result<(), v1::Error> {
     }
 }
 
-/// Waits until `needed` holders have confirmed the dealing at `index`.
-async fn confirmed(member: &Member, index: u64, needed: usize) -> Result<(), v1::Error> {
+/// Waits until `needed` holders have confirmed the dealing of a version, applied at `index`.
+async fn confirmed(member: &Member, version: (SecretId, u64), index: u64, needed: usize) -> Result<(), v1::Error> {
     let mut changed = member.confirmed.subscribe();
     let mut found = 0;
     let waiting = async {
         loop {
-            let applied = member.consensus.progress().applied();
-            if applied >= index {
-                found = confirmations(member, index)?;
+            if member.shown.load().applied >= index {
+                found = confirmations(member, version, index)?;
             }
             if found >= needed {
                 return Ok(());
@@ -221,15 +225,17 @@ async fn confirmed(member: &Member, index: u64, needed: usize) -> Result<(), v1:
     }
 }
 
-fn confirmations(member: &Member, index: u64) -> Result<usize, v1::Error> {
+fn confirmations(member: &Member, (secret, version): (SecretId, u64), index: u64) -> Result<usize, v1::Error> {
     let reader = member.store.reader();
     let view = ViewAdapter::new(&reader);
-    let state = symbolon_state::records::VersionState {
-        log_index: index,
-        ..Default::default()
-    };
-    let bitmap = query::confirmed(&view, &state, member.roster.n()).map_err(crate::release::broken)?;
-    Ok(bitmap.count_ones() as usize)
+    let found = query::confirmations(&view, secret, version, member.roster.n()).map_err(crate::release::broken)?;
+    found.ok_or_else(|| {
+        error(
+            Code::NotFound,
+            format!("committed at index {index}; version {version} was destroyed before enough nodes had confirmed it"),
+            "write a new version",
+        )
+    })
 }
 
 #[cfg(test)]

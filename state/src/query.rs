@@ -105,6 +105,14 @@ pub fn confirmed(view: &(impl View + ?Sized), state: &VersionState, n: u16) -> R
     Ok(load::<PendingDealing>(view, &keys::pending(state.log_index))?.map_or(all, |pending| pending.confirmed))
 }
 
+/// How many holders have confirmed their fragment of a version; `None` if it was destroyed or forgotten since.
+pub fn confirmations(view: &(impl View + ?Sized), id: SecretId, number: u64, n: u16) -> Result<Option<usize>, Fault> {
+    match version_state(view, id, number)? {
+        Some(state) if !state.destroyed => Ok(Some(confirmed(view, &state, n)?.count_ones() as usize)),
+        _ => Ok(None),
+    }
+}
+
 /// A dealing that a holder has not confirmed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Unconfirmed {

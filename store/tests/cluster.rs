@@ -9,6 +9,7 @@
 
 mod common;
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use common::{Net, eventually, leader, members, open, propose, put, start};
@@ -111,6 +112,25 @@ async fn a_member_whose_store_fails_ends_and_says_why() {
     let ended = tokio::time::timeout(Duration::from_secs(10), member.ended()).await;
     assert!(ended.is_ok(), "agreement goes on without its store");
     assert!(member.fault().is_some());
+}
+
+/// A reader who waited for a revocation would be judged by the rights before it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nobody_sees_an_index_as_applied_before_its_state_is_published() {
+    let disk = symbolon_store::MemoryDisk::new();
+    let (net, store) = (Net::default(), common::open_in_memory(&disk, 1));
+    let keys = common::Keys::default();
+    let (progress, published) = (Arc::clone(&keys.progress), Arc::clone(&keys.published));
+    let early = Arc::clone(&keys.seen_before_published);
+    let word = Arc::new(common::Word(b"word"));
+    let member = common::start_with(&net, common::settings(1), &store, Box::new(keys), word).await;
+    assert!(progress.set(member.progress()).is_ok());
+    member.initialize(members(&[1])).await.unwrap();
+    for value in 0..20 {
+        propose(&[&member], put("a", &value.to_string())).await.unwrap();
+    }
+    assert!(*published.lock().unwrap() >= 20);
+    assert_eq!(*early.lock().unwrap(), Vec::<u64>::new());
 }
 
 /// What a restored backup, or a lying follower, looks like to the leader.

@@ -12,9 +12,9 @@ use symbolon_consensus::{StoreFault, Unapplied};
 use symbolon_crypto::Hash;
 use symbolon_custody::freshness::{Deadline, Interest, harmless};
 use symbolon_custody::gate::{
-    self, Asker, AuditFailed, AuditLog as Log, GrantError, Receipt, Recorded, Refusal, ReleaseGrant, Ruling, Scene,
+    self, Asker, AuditFailed, AuditLog as Log, GrantError, Receipt, Recorded, ReleaseGrant, Ruling, Scene,
 };
-use symbolon_custody::replies::{Group, body, leaf_of};
+use symbolon_custody::replies::{Group, body, leaf_of, refused};
 use symbolon_policy::Action;
 use symbolon_state::records::VersionRecord;
 use symbolon_state::{Fault, Subject, query};
@@ -183,7 +183,7 @@ pub(super) async fn resolve(
     member.jobs.try_send(job).map_err(full)?;
     let subject: Subject = match response.await.unwrap_or_else(|_| Err(stopping()))? {
         Recorded::Answered(subject, _) => subject,
-        Recorded::Refused(refusal, receipt) => return Err(refused(member, refusal, &receipt)),
+        Recorded::Refused(refusal, receipt) => return Err(refused(refusal, &receipt)),
         Recorded::Permitted(..) => return Err(error(Code::Internal, "an answer became a release")),
     };
     member
@@ -360,20 +360,21 @@ fn finish(member: &Arc<Member>, recorded: impl Iterator<Item = (Recorded, Waitin
         let (permit, receipt) = match recorded {
             Recorded::Permitted(permit, receipt) => (permit, receipt),
             Recorded::Refused(refusal, receipt) => {
-                let _ = respond.send(failed(refused(member, refusal, &receipt)));
+                let _ = respond.send(failed(refused(refusal, &receipt)));
                 continue;
             }
             // A read is never answered without key material.
             Recorded::Answered(..) => continue,
         };
         // Step 5: something that the decision may depend on was applied since; decide again.
-        if member.shown.load().sensitive != sensitive && !still_allowed(member, &read, &permit) {
+        let shown = member.shown.load();
+        if shown.sensitive != sensitive && !still_allowed(member, &read, &permit) {
             if let Err((error, respond)) = decide(member, read, respond) {
                 let _ = respond.send(failed(error));
             }
             continue;
         }
-        match release(member, &read, permit, &receipt) {
+        match release(member, &read, permit, &receipt, shown.applied) {
             Ok((record, reply, fragment, leaf)) => group.push(Open {
                 read,
                 decided_at,
@@ -396,20 +397,15 @@ fn still_allowed(member: &Member, read: &Read, permit: &gate::Permit) -> bool {
     matches!(ruled, Ok(ruling) if ruling.release_of() == Some(permit.record_hash()))
 }
 
-fn refused(member: &Member, refusal: Refusal, receipt: &Receipt) -> v1::Error {
-    v1::Error {
-        code: refusal.code as u32,
-        message: refusal.message,
-        because: refusal.because,
-        next: refusal.next,
-        audit_index: receipt.index() + 1,
-        state_index: member.shown.load().applied,
-    }
-}
-
 type Opened = (VersionRecord, v1::ReadReply, ReleasedFragment, Hash);
 
-fn release(member: &Member, read: &Read, permit: gate::Permit, receipt: &Receipt) -> Result<Opened, v1::Error> {
+fn release(
+    member: &Member,
+    read: &Read,
+    permit: gate::Permit,
+    receipt: &Receipt,
+    applied: u64,
+) -> Result<Opened, v1::Error> {
     let grant = ReleaseGrant::new(permit, receipt, read.deadline, member.clock.boot_ms());
     let grant = grant.map_err(|refused| match refused {
         GrantError::TooLate => error(Code::NotFresh, "the node took too long"),
@@ -422,7 +418,7 @@ fn release(member: &Member, read: &Read, permit: gate::Permit, receipt: &Receipt
     let record = grant.record().clone();
     let released = member.holder.release(grant, &at_rest);
     let released = released.map_err(|bad| none(&bad.to_string()))?;
-    let reply = reply(member, read, &record, &released.hash, receipt)?;
+    let reply = reply(member, read, &record, &released.hash, receipt, applied)?;
     let leaf = leaf_of(&member.signer, &read.client.key, &read.request_hash, &reply);
     let leaf = leaf.ok_or_else(|| error(Code::Internal, "a reply has no leaf"))?;
     Ok((record, reply, released.fragment, leaf))
@@ -434,8 +430,9 @@ fn reply(
     record: &VersionRecord,
     fragment_hash: &Hash,
     receipt: &Receipt,
+    applied: u64,
 ) -> Result<v1::ReadReply, v1::Error> {
-    let state_index = member.shown.load().applied.max(record.log_index);
+    let state_index = applied.max(record.log_index);
     let anchor = state_index - state_index % ANCHOR_EVERY;
     let chain = member.consensus.chain_at(anchor);
     let chain = chain.map_err(|fault| error(Code::Internal, fault.to_string()))?;

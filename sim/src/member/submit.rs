@@ -7,15 +7,15 @@ use bytes::Bytes;
 use prost::Message;
 use std::sync::Arc;
 use std::time::Duration;
-use symbolon_consensus::{Payload, ProposeError};
+use symbolon_consensus::{self as consensus, ProposeError};
 use symbolon_crypto::Hash;
 use symbolon_node::machine::ViewAdapter;
 use symbolon_state::entry::Kind;
 use symbolon_state::query;
-use symbolon_state::records::VersionState;
 use symbolon_wire::Code;
 use symbolon_wire::command::ParsedCommand;
-use symbolon_wire::v1::{self, peer_request, peer_response};
+use symbolon_wire::ids::SecretId;
+use symbolon_wire::v1::{self, command_body::Payload, peer_request, peer_response};
 use tokio::time::Instant;
 
 /// How long a proposal may take, the way to the leader included.
@@ -73,7 +73,7 @@ pub(super) async fn propose_here(member: &Arc<Member>, kind: u16, bytes: Bytes) 
     if let Some(code) = member.refusal() {
         return Err(error(code, format!("node {} does not serve", member.node)));
     }
-    match member.consensus.propose(Payload { kind, bytes }).await {
+    match member.consensus.propose(consensus::Payload { kind, bytes }).await {
         Ok(done) => {
             let outcome = v1::Outcome::decode(done.reply.clone()).map_err(|_| unknown())?;
             let chain_at = |index| member.consensus.chain_at(index).ok().flatten();
@@ -126,18 +126,20 @@ pub(super) async fn submit(
         1 => usize::from(member.site.roster.threshold) + 1,
         _ => member.site.roster.nodes.len(),
     };
-    if needed > 0 {
-        confirmed(member, outcome.index, needed).await?;
+    if let Payload::Put(put) = &parsed.payload
+        && needed > 0
+    {
+        let secret = SecretId::parse(&put.secret).map_err(|_| unknown())?;
+        confirmed(member, (secret, put.version), outcome.index, needed).await?;
     }
     Ok(submitted)
 }
 
-/// Waits until `needed` holders have confirmed the dealing at `index`. Looked at again and again: see `Member::turn`.
-async fn confirmed(member: &Member, index: u64, needed: usize) -> Result<(), v1::Error> {
+/// Waits until `needed` holders have confirmed a version. Looked at again and again: see `Member::turn`.
+async fn confirmed(member: &Member, version: (SecretId, u64), index: u64, needed: usize) -> Result<(), v1::Error> {
     let until = Instant::now() + LEVEL_TIMEOUT;
     loop {
-        let applied = member.consensus.progress().applied();
-        if applied >= index && confirmations(member, index)? >= needed {
+        if member.shown.load().applied >= index && confirmations(member, version)? >= needed {
             return Ok(());
         }
         if Instant::now() >= until {
@@ -150,16 +152,12 @@ async fn confirmed(member: &Member, index: u64, needed: usize) -> Result<(), v1:
     }
 }
 
-fn confirmations(member: &Member, index: u64) -> Result<usize, v1::Error> {
+fn confirmations(member: &Member, (secret, version): (SecretId, u64)) -> Result<usize, v1::Error> {
     let reader = member.store.reader();
     let view = ViewAdapter::new(&reader);
-    let state = VersionState {
-        log_index: index,
-        ..VersionState::default()
-    };
-    let bitmap = query::confirmed(&view, &state, member.site.roster.n());
-    let bitmap = bitmap.map_err(|fault| super::release::broken(&fault))?;
-    Ok(bitmap.count_ones() as usize)
+    let found = query::confirmations(&view, secret, version, member.site.roster.n());
+    let found = found.map_err(|fault| super::release::broken(&fault))?;
+    found.ok_or_else(|| error(Code::NotFound, format!("version {version} was destroyed meanwhile")))
 }
 
 /// Refuses who is not registered before the log is bothered. Apply checks again, at its index.

@@ -9,14 +9,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
 use bytes::Bytes;
 use rand_chacha::rand_core::SeedableRng;
 use symbolon_consensus::{
-    Call, Committed, Consensus, Fatal, Outcome, Payload, ProposeError, Proposed, Records, Settings, SnapshotGuard,
-    SnapshotMeta, SnapshotRefused, StateMachine, Transport, TransportError, View,
+    Call, Committed, Consensus, Fatal, Outcome, Payload, Progress, ProposeError, Proposed, Records, Settings,
+    SnapshotGuard, SnapshotMeta, SnapshotRefused, StateMachine, Transport, TransportError, View,
 };
 use symbolon_crypto::provider::Portable;
 use symbolon_crypto::secret::Secret;
@@ -60,6 +60,9 @@ pub(crate) struct Keys {
     pub(crate) applied: Arc<Mutex<Vec<u64>>>,
     pub(crate) published: Arc<Mutex<u64>>,
     pub(crate) restored: Arc<Mutex<Vec<u64>>>,
+    /// Set by who wants to know what others saw when an index was published.
+    pub(crate) progress: Arc<OnceLock<Arc<Progress>>>,
+    pub(crate) seen_before_published: Arc<Mutex<Vec<u64>>>,
 }
 
 impl StateMachine for Keys {
@@ -88,6 +91,11 @@ impl StateMachine for Keys {
 
     fn published(&mut self, applied: u64) {
         *self.published.lock().unwrap() = applied;
+        if let Some(progress) = self.progress.get()
+            && progress.applied() >= applied
+        {
+            self.seen_before_published.lock().unwrap().push(applied);
+        }
     }
 
     fn restored(&mut self, _records: &dyn View, index: u64) -> Result<(), Fatal> {
