@@ -65,6 +65,7 @@ pub const ARROWS: &[(&str, &[&str])] = &[
     (
         "symbolon-sim",
         &[
+            "symbolon-linear",
             "symbolon-node",
             "symbolon-custody",
             "symbolon-consensus",
@@ -75,6 +76,8 @@ pub const ARROWS: &[(&str, &[&str])] = &[
             "symbolon-crypto",
         ],
     ),
+    // Checks recorded histories; knows nothing of what made them.
+    ("symbolon-linear", &[]),
     ("symbolon-softhsm-tests", &["symbolon-hsm", "symbolon-crypto"]),
     // Measures anything; nothing depends on it.
     (

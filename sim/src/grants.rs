@@ -74,7 +74,10 @@ impl Grants {
             // Writing to a string cannot fail.
             let _ = write!(text, " {agent}/{folder}");
         }
-        text.push_str("\n@id(\"write\") permit(principal, action == Action::\"write\", resource);\n");
+        text.push_str(
+            "\n@id(\"write\") permit(principal, action in [Action::\"write\", Action::\"delete\", \
+             Action::\"undelete\", Action::\"destroy\"], resource);\n",
+        );
         for (agent, folder) in &self.0 {
             let _ = writeln!(
                 text,

@@ -7,6 +7,7 @@ use crate::sync::lock;
 use std::sync::{Arc, Mutex};
 use symbolon_crypto::Hash;
 use symbolon_crypto::enc::sha256;
+use symbolon_linear::secret::Change as Alteration;
 use symbolon_wire::Code;
 
 /// A place in the history.
@@ -212,8 +213,24 @@ pub enum Call {
         /// How many nodes must have confirmed their fragment before it is acknowledged.
         confirmed_by: usize,
     },
+    /// To hide a version, show it again, or destroy it.
+    Alter {
+        /// Of which secret.
+        key: Key,
+        /// What.
+        alteration: Alteration,
+        /// Which version.
+        version: u64,
+        /// The version that its author took for the latest.
+        latest: u64,
+    },
     /// To change who may read.
-    Change(ChangeKind),
+    Change {
+        /// What.
+        kind: ChangeKind,
+        /// The version of the policies that it follows.
+        previous: u64,
+    },
 }
 
 /// How an operation ended.

@@ -142,7 +142,7 @@ impl Report {
                 What::Answered { op, answer } => match (answer, calls.get(op)) {
                     (Answer::Value { .. }, _) => tally.reads += 1,
                     (Answer::Nothing, _) => tally.empty += 1,
-                    (Answer::Done { .. }, Some(Call::Change(_))) => tally.changes += 1,
+                    (Answer::Done { .. }, Some(Call::Change { .. })) => tally.changes += 1,
                     (Answer::Done { .. }, _) => tally.writes += 1,
                     (Answer::Refused(_), _) => tally.refusals += 1,
                     (Answer::Failed(_) | Answer::Unknown | Answer::Wrong(_), _) => tally.failures += 1,
@@ -240,13 +240,19 @@ async fn work(mut agent: Agent, over: Arc<AtomicBool>) {
         let Some(key) = agent.dice.pick(&keys).copied() else {
             return;
         };
-        if agent.dice.percent(30) {
+        let kind = agent.dice.between((1, 100));
+        if kind <= 4 {
+            agent.alter(key).await;
+        } else if kind <= 34 {
             let level = match agent.dice.between((0, 9)) {
                 0 => Level::Verified,
                 1 => Level::Full,
                 _ => Level::Committed,
             };
-            agent.put(key, level).await;
+            // Reading one's own write is what finds a node that answers from an old state.
+            if agent.put(key, level).await && agent.dice.percent(50) {
+                agent.read(key).await;
+            }
         } else {
             agent.read(key).await;
         }

@@ -1,6 +1,7 @@
 //! Clients: software agents that write and read, and the operators who change what they may. They do what
 //! `symbolon-client` does, over the simulated network.
 
+mod alter;
 mod operate;
 mod put;
 mod read;

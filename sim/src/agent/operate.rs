@@ -144,7 +144,10 @@ impl Operator {
         let op = self.ops.next();
         let keys: Vec<&SigningKey> = self.keys.iter().collect();
         let command = command(&self.site, &self.dice.bytes(), payload, self.author, &keys);
-        let call = Call::Change(change);
+        let call = Call::Change {
+            kind: change,
+            previous: self.version,
+        };
         self.site.recorder.note(What::Called {
             op,
             agent: OPERATORS,

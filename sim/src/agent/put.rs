@@ -46,9 +46,9 @@ impl Level {
 }
 
 /// What stands at a path.
-struct Known {
-    secret: [u8; 16],
-    latest: u64,
+pub(super) struct Known {
+    pub(super) secret: [u8; 16],
+    pub(super) latest: u64,
 }
 
 fn copy(bytes: &[u8]) -> Bytes {
@@ -120,7 +120,7 @@ impl Agent {
     }
 
     /// Asks the nodes in turn what stands at the path. A wrong answer costs a refused write at most.
-    async fn resolve(&mut self, key: Key) -> Option<Known> {
+    pub(super) async fn resolve(&mut self, key: Key) -> Option<Known> {
         let request = v1::Request {
             kind: Some(request::Kind::Resolve(v1::ResolveRequest { path: key.path() })),
         };

@@ -196,11 +196,15 @@ impl Heard {
         if refused.len() < THRESHOLD {
             return End::Answer(Answer::Failed(Code::NoQuorum));
         }
-        if refused.iter().all(|(code, _)| *code == Code::NotFound) {
-            return End::Answer(Answer::Nothing);
-        }
-        let denied = refused.iter().find(|(code, _)| *code != Code::NotFound);
-        End::Answer(Answer::Refused(denied.map_or(Code::NotFound, |(code, _)| *code)))
+        // As in the client: what t nodes say, else what the one with the latest state says.
+        let by_t = |code: Code| refused.iter().filter(|(other, _)| *other == code).count() >= THRESHOLD;
+        let told = refused
+            .iter()
+            .max_by_key(|(code, at)| (by_t(*code), *at, *code == Code::Denied));
+        End::Answer(match told {
+            None | Some((Code::NotFound, _)) => Answer::Nothing,
+            Some((code, _)) => Answer::Refused(*code),
+        })
     }
 }
 

@@ -3,10 +3,12 @@
 //! node that took over a later snapshot does not know the chain; some node does.
 
 use super::places;
+use crate::grants::Key;
 use crate::history::{Answer, Call, Event, What};
 use crate::limits::NODES;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use symbolon_crypto::Hash;
+use symbolon_linear::secret::Change;
 
 /// How many nodes told what they have of an operation, and how many of them know the chain.
 #[derive(Clone, Copy, Default)]
@@ -20,13 +22,16 @@ pub(super) fn check(events: &[Event]) -> Vec<String> {
     let mut acknowledged: BTreeMap<u64, (u64, Hash)> = BTreeMap::new();
     let mut found: BTreeMap<u64, Seen> = BTreeMap::new();
     let mut violations = Vec::new();
+    let destroyed: BTreeSet<(Key, u64)> = places(events).filter_map(|(_, what)| destroyed(what)).collect();
     for (_, what) in places(events) {
         match what {
             What::Called {
                 op,
-                call: Call::Write { record, .. },
+                call: Call::Write {
+                    key, version, record, ..
+                },
                 ..
-            } => {
+            } if !destroyed.contains(&(*key, *version)) => {
                 writes.insert(*op, *record);
             }
             What::Answered {
@@ -76,6 +81,23 @@ pub(super) fn check(events: &[Event]) -> Vec<String> {
         }
     }
     violations
+}
+
+/// The version that somebody wanted to destroy, whether or not it came to that: it may be gone.
+fn destroyed(what: &What) -> Option<(Key, u64)> {
+    match what {
+        What::Called {
+            call:
+                Call::Alter {
+                    key,
+                    version,
+                    alteration: Change::Destroy,
+                    ..
+                },
+            ..
+        } => Some((*key, *version)),
+        _ => None,
+    }
 }
 
 #[cfg(test)]
