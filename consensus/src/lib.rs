@@ -22,6 +22,8 @@ mod handle;
 pub mod limits;
 mod log;
 mod machine;
+#[cfg(feature = "malice")]
+pub mod malice;
 mod network;
 mod progress;
 mod receive;

@@ -36,7 +36,7 @@ pub enum Finding {
         /// Nodes that say otherwise.
         against: Vec<u16>,
     },
-    /// Another node differs from this one, which t heads support.
+    /// Another node differs from this one, which t heads support: it is not followed any more.
     Outvoted {
         /// The other node.
         node: u16,
@@ -62,6 +62,8 @@ pub struct Heads {
     /// Nodes whose log differs from this one's, and the index of the head that showed it first. Chains that differ once
     /// differ ever after, so that their other heads say nothing new.
     differing: BTreeMap<u16, u64>,
+    /// Nodes whose log is not the one that this node and t in all agree on.
+    outvoted: BTreeSet<u16>,
 }
 
 impl Heads {
@@ -74,6 +76,7 @@ impl Heads {
             excluded: BTreeMap::new(),
             contested: BTreeSet::new(),
             differing: BTreeMap::new(),
+            outvoted: BTreeSet::new(),
         }
     }
 
@@ -85,6 +88,16 @@ impl Heads {
     /// Whether `node` was caught equivocating.
     pub fn is_excluded(&self, node: u16) -> bool {
         self.excluded.contains_key(&node)
+    }
+
+    /// Nodes that are neither followed nor voted for: their log is not the one that t nodes agree on.
+    pub fn outvoted(&self) -> impl Iterator<Item = u16> {
+        self.outvoted.iter().copied()
+    }
+
+    /// Whether `node` is one of [`Heads::outvoted`].
+    pub fn is_outvoted(&self, node: u16) -> bool {
+        self.outvoted.contains(&node)
     }
 
     /// Where this node is contradicted with fewer than t heads for it: while there is such an index it is frozen.
@@ -134,6 +147,8 @@ impl Heads {
         self.excluded.insert(node, (first, second));
         self.signed.remove(&node);
         self.differing.remove(&node);
+        // It may have been one of those who outvoted others.
+        self.outvoted.clear();
         for kept in self.signed.values_mut().flat_map(BTreeMap::values_mut) {
             kept.compared = false;
         }
@@ -166,6 +181,7 @@ impl Heads {
             return Finding::Freeze { index, against };
         }
         self.contested.remove(&index);
+        self.outvoted.extend(against);
         Finding::Outvoted { node: first, index }
     }
 

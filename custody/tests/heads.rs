@@ -142,7 +142,23 @@ fn a_node_that_t_heads_support_goes_on_and_names_the_other() {
         }
         assert_eq!(heads.take(head(7, 7, B), on_a), Finding::Outvoted { node: 7, index: 7 });
         assert!(contested(&heads).is_empty());
+        assert!(
+            heads.is_outvoted(7) && !heads.is_outvoted(2),
+            "only the other is not followed"
+        );
     }
+}
+
+#[test]
+fn a_node_is_not_outvoted_by_one_that_turns_out_to_equivocate() {
+    let mut heads = Heads::new(1, 2);
+    heads.take(head(2, 7, A), on_a);
+    heads.take(head(3, 7, B), on_a);
+    assert!(heads.is_outvoted(3));
+    heads.take(head(2, 7, B), on_a);
+    assert!(heads.is_excluded(2) && !heads.is_outvoted(3));
+    let found = heads.compare(7, &chain(A, 7));
+    assert!(matches!(found, Finding::Freeze { index: 7, .. }), "{found:?}");
 }
 
 #[test]

@@ -3,7 +3,7 @@
 
 mod common;
 
-use common::running;
+use common::{Running, running};
 use std::time::Duration;
 use symbolon_client::{Misdeed, PutOptions, Who};
 
@@ -106,6 +106,123 @@ async fn a_node_that_signs_heads_of_another_history_is_outvoted_and_the_others_g
     let states = run.operator.status().await;
     for (node, status) in states.into_iter().filter(|(node, _)| *node != LIAR) {
         assert_eq!(status.unwrap().state, "serving", "node {node}");
+    }
+}
+
+/// Makes the liar lead, by restarting whoever else does.
+async fn lead(run: &mut Running) {
+    for _ in 0..20 {
+        match run.cluster.leader(&run.operator).await {
+            Ok(LIAR) => return,
+            Ok(leader) => {
+                run.cluster.pause(leader).unwrap();
+                tokio::time::sleep(Duration::from_millis(2_500)).await;
+                run.cluster.resume(leader).unwrap();
+            }
+            Err(_) => tokio::time::sleep(Duration::from_millis(100)).await,
+        }
+    }
+    panic!("the liar is not elected\n{}", run.logs());
+}
+
+/// The liar leads and lies: both others notice, follow it no more, and go on without it. `false` if the lie met an entry
+/// that only one of them had: then their logs differ, and they do not both go on.
+async fn deposed(lie: &str) -> bool {
+    let mut run = running().await;
+    run.writer
+        .put("prod/key", b"before", PutOptions::default())
+        .await
+        .unwrap();
+    run.cluster.kill(LIAR).unwrap();
+    run.cluster.start_sabotaged(LIAR, lie).unwrap();
+    run.cluster.wait_ready(Duration::from_secs(30)).await.unwrap();
+    lead(&mut run).await;
+    let outvoted = |log: &str| log.contains("differs from the one that t nodes agree on");
+    let log = |node| std::fs::read_to_string(run.cluster.paths().log(node)).unwrap();
+    // Clock readings alone would do: they are entries too.
+    let noticed = || outvoted(&log(1)) && outvoted(&log(2));
+    let states = async || {
+        let told = run.operator.status().await;
+        let honest = told.into_iter().filter(|(node, _)| *node != LIAR);
+        honest
+            .map(|(_, status)| status.map(|status| status.state).ok())
+            .collect::<Vec<_>>()
+    };
+    common::until(&format!("{lie}: they notice"), Duration::from_secs(30), async || {
+        noticed() || states().await.iter().all(|state| state.as_deref() == Some("frozen"))
+    })
+    .await;
+    if !noticed() {
+        return false;
+    }
+    let honest = async || {
+        run.cluster
+            .leader(&run.operator)
+            .await
+            .is_ok_and(|leader| leader != LIAR)
+    };
+    common::until("one of them leads", Duration::from_secs(30), honest).await;
+    for round in 0..10 {
+        let value = format!("after {round}");
+        let put = run
+            .writer
+            .put("prod/key", value.as_bytes(), PutOptions::default())
+            .await;
+        put.unwrap_or_else(|error| panic!("{lie}: {error}\n{}", run.logs()));
+        let opened = run.reader.get("prod/key", None, "").await;
+        let opened = opened.unwrap_or_else(|error| panic!("{lie}: {error}\n{}", run.logs()));
+        assert_eq!(opened.value.expose(), value.as_bytes(), "{lie}");
+    }
+    let told: Vec<_> = run.operator.status().await;
+    for (node, status) in told.into_iter().filter(|(node, _)| *node != LIAR) {
+        let status = status.unwrap();
+        assert_eq!(status.state, "serving", "{lie}: node {node}");
+        assert_eq!(status.outvoted, [u32::from(LIAR)], "{lie}: node {node}");
+    }
+    true
+}
+
+async fn deposed_once_of(attempts: usize, lie: &str) {
+    for _ in 0..attempts {
+        if deposed(lie).await {
+            return;
+        }
+    }
+    panic!("{lie}: both followers froze {attempts} times; nothing is shown");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_leader_that_drops_what_it_acknowledges_is_deposed_and_the_others_serve_on() {
+    deposed_once_of(4, "drop").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_leader_that_forges_commands_is_deposed_and_the_others_serve_on() {
+    deposed_once_of(4, "forge").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_follower_that_is_told_other_entries_freezes_and_never_both_followers_go_on() {
+    let mut run = running().await;
+    run.cluster.kill(LIAR).unwrap();
+    run.cluster.start_sabotaged(LIAR, "fork:2").unwrap();
+    lead(&mut run).await;
+    let state = async |node: u16| {
+        let told = run.operator.status().await;
+        let of_node = told.into_iter().find(|(index, _)| *index == node);
+        of_node.and_then(|(_, status)| status.ok()).map(|status| status.state)
+    };
+    common::until("the victim freezes", Duration::from_secs(30), async || {
+        state(2).await.as_deref() == Some("frozen")
+    })
+    .await;
+    common::until("the other goes on", Duration::from_secs(30), async || {
+        state(1).await.as_deref() == Some("serving")
+    })
+    .await;
+    for _ in 0..20 {
+        assert_eq!(state(2).await.as_deref(), Some("frozen"), "{}", run.logs());
+        tokio::time::sleep(Duration::from_millis(50)).await;
     }
 }
 

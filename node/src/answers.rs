@@ -316,6 +316,7 @@ pub(crate) fn status(member: &Member) -> v1::StatusReply {
     let raft = member.consensus.status();
     let standing = member.standing();
     let chain = member.consensus.chain_at(shown.applied).ok().flatten();
+    let (excluded, outvoted) = excluded(member);
     v1::StatusReply {
         node: member.node.into(),
         state: standing.word().to_owned(),
@@ -340,7 +341,8 @@ pub(crate) fn status(member: &Member) -> v1::StatusReply {
         policies: shown.policies.len() as u64,
         releases: member.counters.releases.load(Ordering::Relaxed),
         denials: member.counters.denials.load(Ordering::Relaxed),
-        excluded: excluded(member),
+        excluded,
+        outvoted,
         syncs: member.store.syncs(),
     }
 }

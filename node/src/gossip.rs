@@ -232,6 +232,10 @@ fn freeze(member: &Arc<Member>, index: u64, against: &[u16]) {
     if matches!(member.standing(), Standing::Frozen(_)) {
         return;
     }
+    #[cfg(feature = "sabotage")]
+    if crate::sabotage::shameless() {
+        return;
+    }
     tracing::error!(index, ?against, "this node's log is contradicted; it freezes");
     member.set_standing(Standing::Frozen(index));
     if let Some(head) = own_head(member, index) {

@@ -509,7 +509,9 @@ fn send(member: &Member, group: Vec<Open>) {
     }
 }
 
-/// Whether a head of this node at `index` is excluded from counting; kept here for status.
-pub(crate) fn excluded(member: &Member) -> Vec<u32> {
-    lock(&member.heads).excluded().map(u32::from).collect()
+/// Nodes caught equivocating, and nodes whose log differs from the one that t nodes agree on; kept here for status.
+pub(crate) fn excluded(member: &Member) -> (Vec<u32>, Vec<u32>) {
+    let heads = lock(&member.heads);
+    let outvoted = heads.outvoted().map(u32::from).collect();
+    (heads.excluded().map(u32::from).collect(), outvoted)
 }

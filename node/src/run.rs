@@ -23,7 +23,7 @@ use quinn::crypto::rustls::{QuicClientConfig, QuicServerConfig};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
-use symbolon_consensus::{Consensus, Durability, InitializeError, Settings, StartError, StoreFault};
+use symbolon_consensus::{Consensus, Durability, InitializeError, Settings, StartError, StoreFault, Transport};
 use symbolon_crypto::own;
 use symbolon_crypto::provider::{AwsLc, AwsLcSigningKey, Provider};
 use symbolon_crypto::secret::Secret;
@@ -331,11 +331,14 @@ pub(crate) async fn run(config: Config) -> Result<(), RunError> {
         collected: Arc::clone(&snapshots),
     };
     let settings = Settings::new(config.node.into(), roster.cluster.0, roster.hash);
+    let transport: Arc<dyn Transport> = Arc::new(RaftTransport(Arc::clone(&peers)));
+    #[cfg(feature = "sabotage")]
+    let transport = crate::sabotage::transport(transport);
     let consensus = Consensus::start(
         settings,
         Arc::clone(&store) as _,
         Box::new(machine),
-        Arc::new(RaftTransport(Arc::clone(&peers))),
+        transport,
         Arc::new(guard),
     )
     .await?;

@@ -1,6 +1,8 @@
 //! Lies of a malicious node, compiled only with the feature `sabotage` and chosen by `SYMBOLON_SABOTAGE`: what the
 //! client must find out, on real processes. No build that ships has the feature.
 
+use std::sync::Arc;
+use symbolon_consensus::{Transport, malice};
 use symbolon_crypto::Hash;
 use symbolon_custody::fragments::Released;
 use symbolon_state::entry::Kind;
@@ -33,6 +35,29 @@ fn lie() -> Option<Lie> {
         "other-heads" => Some(Lie::OtherHeads),
         "panic-at-apply" => Some(Lie::PanicAtApply),
         _ => None,
+    }
+}
+
+fn leaders_lie() -> Option<malice::Lie> {
+    let chosen = std::env::var("SYMBOLON_SABOTAGE").ok()?;
+    let (name, victim) = chosen.split_once(':').unwrap_or((&chosen, "0"));
+    malice::Lie::parse(name, victim.parse().ok()?)
+}
+
+/// Whether it goes on although others contradict it: who lies on purpose does.
+pub(crate) fn shameless() -> bool {
+    leaders_lie().is_some()
+}
+
+/// The way to the other nodes, on which a leader may lie: `fork:2` for one victim, the other names stand alone.
+pub(crate) fn transport(honest: Arc<dyn Transport>) -> Arc<dyn Transport> {
+    match leaders_lie() {
+        Some(lie) => {
+            let lies = malice::Lies::new(vec![lie]);
+            lies.begin();
+            lies.over(honest)
+        }
+        None => honest,
     }
 }
 

@@ -338,7 +338,7 @@ async fn peer_request(
     };
     let result = match decode::<v1::PeerRequest>(bytes, PEER_FRAME_BYTES_MAX).map(|request| request.kind) {
         Ok(Some(peer_request::Kind::Raft(frame))) => {
-            if member.standing().refusal().is_some() {
+            if member.standing().refusal().is_some() || crate::member::lock(&member.heads).is_outvoted(node) {
                 return;
             }
             peer_response::Result::Raft(member.consensus.receive(node.into(), frame).await)

@@ -75,6 +75,27 @@ pub enum What {
     },
     /// A fragment left a node.
     Released(Release),
+    /// A node is contradicted where fewer than t agree with it: it releases nothing and agrees to nothing.
+    Froze {
+        /// Which.
+        node: u16,
+        /// The index.
+        index: u64,
+    },
+    /// It is contradicted no longer.
+    Thawed {
+        /// Which.
+        node: u16,
+    },
+    /// A node's history is another one's no more, which t nodes agree on.
+    Outvoted {
+        /// Whose.
+        node: u16,
+        /// Who noticed.
+        by: u16,
+        /// Where.
+        index: u64,
+    },
     /// A node found fault with another one, or with a dealing. All of them are honest here.
     Blamed {
         /// Who found it.

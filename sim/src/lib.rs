@@ -11,13 +11,14 @@
 //! | [`campaign`] | many of them |
 //! | [`check`] | the invariants, over the [`history`] |
 //! | [`faults`] | what goes wrong |
+//! | [`malice`] | a leader that lies |
 //! | [`schedule`] | one follower held back, at every point of a policy change |
 //! | `member` | a node: `symbolon-node` without sockets, tokens and system clocks |
 //! | `agent` | clients and operators |
 //! | `net`, `cluster`, `clock`, `dice` | network, machines, time, randomness |
 //!
 //! What is left out: TLS and QUIC (their randomness cannot be seeded; they are tested through real processes), the
-//! token, and malicious nodes. Specification: `proof.md`.
+//! token. Specification: `proof.md`.
 #![forbid(unsafe_code)]
 
 mod agent;
@@ -31,6 +32,7 @@ pub mod faults;
 pub mod grants;
 pub mod history;
 pub mod limits;
+pub mod malice;
 mod member;
 mod net;
 mod provider;

@@ -170,7 +170,7 @@ impl Report {
 /// [`RunError`] if the cluster cannot even be set up, before anything goes wrong.
 pub fn run(seed: u64, settings: &Settings) -> Result<Report, RunError> {
     simulate(seed, async {
-        let world = World::start(seed, settings.agents, settings.breaks, settings.prepare_disk).await?;
+        let world = World::start(seed, settings.agents, settings.breaks, settings.prepare_disk, None).await?;
         Ok(play(world, settings).await)
     })?
 }
@@ -232,7 +232,7 @@ async fn play(world: World, settings: &Settings) -> Report {
 }
 
 /// An agent's life: reads and writes, one after the other.
-async fn work(mut agent: Agent, over: Arc<AtomicBool>) {
+pub(crate) async fn work(mut agent: Agent, over: Arc<AtomicBool>) {
     let keys = Key::all();
     while !over.load(Ordering::Relaxed) {
         let pause = agent.dice.between((10, 200));

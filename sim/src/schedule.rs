@@ -141,7 +141,7 @@ pub struct Played {
 /// [`RunError`] if the cluster cannot be set up.
 pub fn play(seed: u64, scenario: Scenario, breaks: Breaks) -> Result<Played, RunError> {
     simulate(seed, async {
-        let world = World::start(seed, 2, breaks, None).await?;
+        let world = World::start(seed, 2, breaks, None, None).await?;
         perform(world, scenario).await
     })?
 }

@@ -6,6 +6,7 @@ use crate::net::Net;
 use crate::provider::Remembering;
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use symbolon_consensus::malice::Lies;
 use symbolon_crypto::Hash;
 use symbolon_crypto::dealing::{LagrangeTable, Sharing};
 use symbolon_node::vouch::Boots;
@@ -21,6 +22,18 @@ pub struct Breaks {
     pub everything_harmless: bool,
     /// Nodes release before their audit record is durable.
     pub audit_not_awaited: bool,
+}
+
+/// A malicious node.
+#[derive(Clone)]
+pub(crate) struct Liar {
+    pub(crate) node: u16,
+    /// What it tells the others as their leader.
+    pub(crate) lies: Lies,
+    /// It signs no heads.
+    pub(crate) silent: bool,
+    /// It lets no command pass that others hand to it.
+    pub(crate) censors: bool,
 }
 
 /// One run's surroundings.
@@ -40,6 +53,7 @@ pub(crate) struct Site {
     pub(crate) agents: BTreeMap<Hash, u16>,
     pub(crate) principals: BTreeMap<PrincipalId, u16>,
     pub(crate) breaks: Breaks,
+    pub(crate) liar: Option<Liar>,
 }
 
 impl Site {
@@ -47,6 +61,11 @@ impl Site {
     pub(crate) fn others(&self, node: u16) -> Vec<u16> {
         let nodes = self.roster.nodes.iter().map(|other| other.index);
         nodes.filter(|other| *other != node).collect()
+    }
+
+    /// The malicious node, if this one is it.
+    pub(crate) fn liar(&self, node: u16) -> Option<&Liar> {
+        self.liar.as_ref().filter(|liar| liar.node == node)
     }
 
     /// All nodes.

@@ -9,7 +9,7 @@ use crate::history::Recorder;
 use crate::limits::{NODES, SETUP};
 use crate::net::Net;
 use crate::provider::Remembering;
-use crate::site::{Breaks, Site};
+use crate::site::{Breaks, Liar, Site};
 use std::future::Future;
 use std::sync::Arc;
 use symbolon_consensus::Runtime;
@@ -49,6 +49,7 @@ impl World {
         agents: u16,
         breaks: Breaks,
         prepare: Option<PrepareDisk>,
+        liar: Option<Liar>,
     ) -> Result<Self, RunError> {
         let Fixture {
             roster,
@@ -72,6 +73,7 @@ impl World {
             agents: identities.iter().map(|one| (one.fingerprint(), one.agent)).collect(),
             principals: identities.iter().map(|one| (one.id, one.agent)).collect(),
             breaks,
+            liar,
         });
         let cluster = Cluster::new(Arc::clone(&site), nodes, prepare);
         cluster.start_all().await;

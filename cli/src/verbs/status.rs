@@ -162,6 +162,12 @@ fn warnings(answers: &[Answer]) -> Vec<String> {
                 "node {node} has caught node {excluded} showing two histories, and no longer counts it"
             ));
         }
+        for outvoted in &status.outvoted {
+            warnings.push(format!(
+                "node {node} and others agree that the log of node {outvoted} is not theirs, and no longer follow it: look \
+                 into node {outvoted}"
+            ));
+        }
         if status.token.contains("software") {
             warnings.push(format!("node {node} keeps its keys in files: for development only"));
         }
@@ -223,12 +229,14 @@ mod tests {
         let mut odd = serving(10_000, b"b");
         odd.leader = 2;
         odd.excluded = vec![3];
+        odd.outvoted = vec![4];
         let text = warnings(&[(1, Ok(serving(10_000, b"a"))), (2, Ok(odd)), (3, Ok(serving(1, b"c")))]).join("\n");
         for expected in [
             "nodes 1 and 2 show different histories",
             "node 3 is 9999 entries behind",
             "differ in leader",
             "caught node 3",
+            "the log of node 4 is not theirs",
         ] {
             assert!(text.contains(expected), "{expected} not in\n{text}");
         }

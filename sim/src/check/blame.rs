@@ -6,6 +6,10 @@ use crate::history::{Answer, Event, What};
 pub(super) fn check(events: &[Event]) -> Vec<String> {
     let blamed = places(events).filter_map(|(_, what)| match what {
         What::Blamed { by, what } => Some(format!("node {by} says: {what}")),
+        What::Froze { node, index } => Some(format!("node {node} froze over entry {index}")),
+        What::Outvoted { node, by, index } => {
+            Some(format!("node {by} says that the log of node {node} differs at {index}"))
+        }
         What::Answered {
             op,
             answer: Answer::Wrong(why),
@@ -32,6 +36,17 @@ mod tests {
             what: "node 2 signed two heads at 7".to_owned(),
         };
         assert_eq!(check(&history(vec![blamed])).len(), 1);
+    }
+
+    #[test]
+    fn a_node_that_freezes_or_is_outvoted_is_found() {
+        let froze = What::Froze { node: 1, index: 7 };
+        let outvoted = What::Outvoted {
+            node: 2,
+            by: 1,
+            index: 7,
+        };
+        assert_eq!(check(&history(vec![froze, outvoted])).len(), 2);
     }
 
     #[test]

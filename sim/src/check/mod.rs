@@ -11,7 +11,7 @@ mod registers;
 mod revocations;
 mod writes;
 
-use crate::history::{ChangeKind, Entry, Event, Moment, What};
+use crate::history::{Answer, ChangeKind, Entry, Event, Moment, What};
 use crate::limits::VIOLATIONS_MAX;
 use std::collections::{BTreeMap, BTreeSet};
 use symbolon_crypto::Hash;
@@ -66,6 +66,47 @@ pub fn all(events: &[Event]) -> Vec<Violation> {
 /// Checks what must hold at any time.
 pub fn meanwhile(events: &[Event]) -> Vec<Violation> {
     run(&ALWAYS, events)
+}
+
+/// Checks what must hold although one node lies: of what honest nodes did, and of what clients saw if its
+/// acknowledgements prove nothing.
+pub(crate) fn despite_a_liar(events: &[Event], liar: u16) -> Vec<Violation> {
+    const STILL: [(&str, Check); 3] = [
+        (
+            "fewer than t releases to requests that arrive after a revocation was committed",
+            revocations::check,
+        ),
+        ("fewer than t fragments without t permits", permits::check),
+        ("reads and writes of one secret are linearizable", registers::check),
+    ];
+    let seen: Vec<Event> = events.iter().filter_map(|event| believed(event, liar)).collect();
+    let mut found = run(&STILL, &seen);
+    let wrong = events.iter().filter_map(|event| match &event.what {
+        What::Answered {
+            op,
+            answer: Answer::Wrong(why),
+        } => Some(Violation {
+            invariant: "every value that is read opens",
+            detail: format!("operation {op}: {why}"),
+        }),
+        _ => None,
+    });
+    found.extend(wrong);
+    found
+}
+
+/// The event without what only the liar says.
+fn believed(event: &Event, liar: u16) -> Option<Event> {
+    let mut event = event.clone();
+    match &mut event.what {
+        What::Applied { node, .. } if *node == liar => return None,
+        What::Released(release) if release.node == liar => return None,
+        What::Answered { answer, .. } if matches!(answer, Answer::Done { .. } | Answer::Refused(_)) => {
+            *answer = Answer::Unknown;
+        }
+        _ => {}
+    }
+    Some(event)
 }
 
 fn run(checks: &[(&'static str, Check)], events: &[Event]) -> Vec<Violation> {

@@ -15,7 +15,7 @@ use crate::tasks::Tasks;
 use bytes::Bytes;
 use prost::Message;
 use std::convert::Infallible;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use symbolon_consensus::{
@@ -168,16 +168,22 @@ pub(crate) async fn boot(hardware: &Hardware, site: &Arc<Site>) -> Result<Arc<Me
     };
     let mut settings = Settings::new(node.into(), roster.cluster.0, roster.hash);
     settings.log_kept = LOG_KEPT;
+    let frozen = Arc::new(AtomicBool::new(false));
     let way = Way {
         net: site.net.clone(),
         node,
         boot: signer.boot_counter,
+        frozen: Arc::clone(&frozen),
+    };
+    let way: Arc<dyn Transport> = match site.liar(node) {
+        Some(liar) => liar.lies.over(Arc::new(way)),
+        None => Arc::new(way),
     };
     let consensus = Consensus::start(
         settings,
         Arc::new(store.clone()),
         Box::new(Watched::new(machine, node, Arc::clone(site))),
-        Arc::new(way),
+        way,
         Arc::new(guard),
     )
     .await?;
@@ -197,7 +203,7 @@ pub(crate) async fn boot(hardware: &Hardware, site: &Arc<Site>) -> Result<Arc<Me
         audit,
         shown,
         holder,
-        frozen: AtomicBool::new(false),
+        frozen,
         announced: AtomicBool::new(false),
         heads: Mutex::new(Heads::new(node, roster.threshold)),
         snapshots,
@@ -284,13 +290,14 @@ struct Way {
     net: Net,
     node: u16,
     boot: u64,
+    frozen: Arc<AtomicBool>,
 }
 
 impl Transport for Way {
     fn call(&self, to: u64, frame: Bytes, timeout: Duration) -> Call<'_> {
         Box::pin(async move {
             let node = u16::try_from(to).map_err(|_| TransportError::Unreachable { to })?;
-            if !self.net.online(self.node, self.boot) {
+            if self.frozen.load(Ordering::Relaxed) || !self.net.online(self.node, self.boot) {
                 return Err(TransportError::Unreachable { to });
             }
             let asked = peer_message(peer_request::Kind::Raft(frame));

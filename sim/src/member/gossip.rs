@@ -1,5 +1,5 @@
 //! What nodes tell each other outside the log: heads, clock readings, boot statements, signatures over snapshots; as
-//! `symbolon-node`'s `gossip`, but that a contradicted node does not ask the others: no node lies here.
+//! `symbolon-node`'s `gossip`.
 
 use super::boot::peer_message;
 use super::{Member, submit};
@@ -35,38 +35,67 @@ pub(super) async fn heads(member: Arc<Member>) {
     let mut sent = 0;
     loop {
         every.tick().await;
-        if member.refusal().is_some() {
+        if member.consensus.fault().is_some() {
             continue;
         }
-        let shown = member.shown.load_full();
-        compare(&member, shown.applied);
-        if shown.applied == sent || shown.applied == 0 {
+        let applied = member.shown.load().applied;
+        compare(&member, applied);
+        let frozen = member.frozen.load(Ordering::Relaxed);
+        if (applied == sent && !frozen) || applied == 0 {
             continue;
         }
-        sent = shown.applied;
-        // From the store: right after a restart or a snapshot nothing was applied here that could tell.
-        let Ok(Some(chain)) = member.consensus.chain_at(shown.applied) else {
-            continue;
+        if let Some(head) = own_head(&member, applied) {
+            sent = applied;
+            tell(&member, head);
+        }
+    }
+}
+
+/// This node's head at an index, if it keeps the chain value there, and says what it has.
+fn own_head(member: &Member, index: u64) -> Option<v1::Head> {
+    if member.site.liar(member.node).is_some_and(|liar| liar.silent) {
+        return None;
+    }
+    // From the store: right after a restart or a snapshot nothing was applied here that could tell.
+    let chain = member.consensus.chain_at(index).ok()??;
+    let signer = &member.signer;
+    Some(v1::Head {
+        node: member.node.into(),
+        boot_counter: signer.boot_counter,
+        index,
+        chain: Bytes::copy_from_slice(&chain),
+        signature: Bytes::copy_from_slice(&member.signing.sign(&signer.head(index, &chain))),
+    })
+}
+
+/// Tells all nodes this node's head and the others', and where it is contradicted.
+fn tell(member: &Arc<Member>, head: v1::Head) {
+    let (mut heads, contested) = {
+        let heads = lock(&member.heads);
+        (heads.newest(), heads.contested().collect())
+    };
+    heads.push(head);
+    let snapshots = lock(&member.snapshots).all();
+    let gossip = v1::Gossip {
+        heads,
+        snapshots,
+        contested,
+        ..v1::Gossip::default()
+    };
+    broadcast(member, &gossip);
+}
+
+/// Answers a node that is contradicted: says what this node's log is there.
+fn answer_contested(member: &Arc<Member>, from: u16, contested: &[u64]) {
+    let applied = member.shown.load().applied;
+    let asked = contested.iter().filter(|index| **index <= applied);
+    let heads: Vec<v1::Head> = asked.filter_map(|index| own_head(member, *index)).collect();
+    if !heads.is_empty() {
+        let gossip = v1::Gossip {
+            heads,
+            ..v1::Gossip::default()
         };
-        let signer = &member.signer;
-        let head = v1::Head {
-            node: member.node.into(),
-            boot_counter: signer.boot_counter,
-            index: shown.applied,
-            chain: Bytes::copy_from_slice(&chain),
-            signature: Bytes::copy_from_slice(&member.signing.sign(&signer.head(shown.applied, &chain))),
-        };
-        let mut heads = lock(&member.heads).newest();
-        heads.push(head);
-        let snapshots = lock(&member.snapshots).all();
-        broadcast(
-            &member,
-            &v1::Gossip {
-                heads,
-                snapshots,
-                ..v1::Gossip::default()
-            },
-        );
+        send(member, from, &gossip);
     }
 }
 
@@ -83,13 +112,17 @@ fn compare(member: &Arc<Member>, applied: u64) {
 
 fn broadcast(member: &Arc<Member>, gossip: &v1::Gossip) {
     for node in member.site.others(member.node) {
-        let (net, from) = (member.site.net.clone(), Place::Node(member.node));
-        let asked = peer_message(peer_request::Kind::Gossip(gossip.clone()));
-        member.tasks.spawn(async move {
-            // A node that is down learns it from the next message.
-            let _ = net.ask(from, node, asked, SEND_TIMEOUT).await;
-        });
+        send(member, node, gossip);
     }
+}
+
+fn send(member: &Arc<Member>, to: u16, gossip: &v1::Gossip) {
+    let (net, from) = (member.site.net.clone(), Place::Node(member.node));
+    let asked = peer_message(peer_request::Kind::Gossip(gossip.clone()));
+    member.tasks.spawn(async move {
+        // A node that is down learns it from the next message.
+        let _ = net.ask(from, to, asked, SEND_TIMEOUT).await;
+    });
 }
 
 /// Takes what node `from` sent: statements of any node, but only its own clock reading.
@@ -100,6 +133,7 @@ pub(super) fn take(member: &Arc<Member>, from: u16, gossip: v1::Gossip) {
     for head in gossip.heads {
         take_head(member, head);
     }
+    answer_contested(member, from, &gossip.contested);
     let (roster, provider) = (&member.site.roster, member.site.provider.as_ref());
     for signed in gossip.snapshots {
         let key = u16::try_from(signed.node)
@@ -145,19 +179,29 @@ fn take_head(member: &Arc<Member>, head: v1::Head) {
 }
 
 fn act(member: &Arc<Member>, finding: Finding) {
+    let by = member.node;
     match finding {
         Finding::Nothing => {}
-        Finding::Outvoted { node, index } => member.blame(format!("the log of node {node} differs at {index}")),
+        Finding::Outvoted { node, index } => {
+            member.recorder().note(What::Outvoted { node, by, index });
+        }
         Finding::Equivocation { node, first, .. } => {
             member.blame(format!("node {node} signed two heads at {}", first.index));
         }
-        Finding::Freeze { index, against } => {
-            member.blame(format!("contradicted at {index} by {against:?}: frozen"));
-            member.freeze();
-            // A frozen leader must not go on holding the others' votes.
-            let consensus = member.consensus.clone();
-            member.tasks.spawn(async move { consensus.shutdown().await });
+        // A malicious node goes on.
+        Finding::Freeze { .. } if member.site.liar(by).is_some() => {}
+        Finding::Freeze { index, .. } => {
+            if member.set_frozen(true) {
+                member.recorder().note(What::Froze { node: by, index });
+                if let Some(head) = own_head(member, index) {
+                    tell(member, head);
+                }
+            }
         }
+    }
+    // t heads agree with it wherever it was contradicted, or nobody contradicts it there any more.
+    if lock(&member.heads).contested().next().is_none() && member.set_frozen(false) {
+        member.recorder().note(What::Thawed { node: by });
     }
 }
 

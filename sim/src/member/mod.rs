@@ -63,7 +63,8 @@ pub(crate) struct Member {
     audit: AuditLog,
     pub(crate) shown: Shown,
     holder: Holder,
-    frozen: AtomicBool,
+    /// Also mutes its part in the agreement.
+    frozen: Arc<AtomicBool>,
     /// Whether this boot's keys are in the log.
     announced: AtomicBool,
     heads: Mutex<Heads>,
@@ -97,8 +98,9 @@ impl Member {
         self.refusal().is_none() && self.announced.load(Ordering::Relaxed)
     }
 
-    fn freeze(&self) {
-        self.frozen.store(true, Ordering::Relaxed);
+    /// Freezes it, or lets it go on; whether that changed anything.
+    fn set_frozen(&self, frozen: bool) -> bool {
+        self.frozen.swap(frozen, Ordering::Relaxed) != frozen
     }
 
     fn blame(&self, what: String) {

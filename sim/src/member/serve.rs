@@ -2,6 +2,7 @@
 
 use super::{Member, error, gossip, release, submit};
 use crate::net::{Asked, Place, Serve, Served, Serving};
+use crate::sync::lock;
 use bytes::Bytes;
 use prost::Message;
 use std::sync::Arc;
@@ -32,11 +33,12 @@ impl Serve for Member {
 async fn peer(member: &Arc<Member>, node: u16, bytes: Bytes) -> Option<Bytes> {
     let result = match v1::PeerRequest::decode(bytes).ok()?.kind? {
         peer_request::Kind::Raft(frame) => {
-            if member.refusal().is_some() {
+            if member.refusal().is_some() || lock(&member.heads).is_outvoted(node) {
                 return None;
             }
             peer_response::Result::Raft(member.consensus.receive(node.into(), frame).await)
         }
+        peer_request::Kind::Propose(_) if censors(member) => return None,
         peer_request::Kind::Propose(propose) => {
             let kind = u16::try_from(propose.kind).unwrap_or(u16::MAX);
             match submit::propose_here(member, kind, propose.payload).await {
@@ -50,6 +52,12 @@ async fn peer(member: &Arc<Member>, node: u16, bytes: Bytes) -> Option<Bytes> {
         }
     };
     Some(v1::PeerResponse { result: Some(result) }.encode_to_vec().into())
+}
+
+/// Whether a malicious node holds back what is handed to it.
+fn censors(member: &Member) -> bool {
+    let liar = member.site.liar(member.node);
+    liar.is_some_and(|liar| liar.censors && liar.lies.on())
 }
 
 async fn client(member: &Arc<Member>, key: [u8; 32], bytes: Bytes) -> Served {
@@ -68,6 +76,12 @@ async fn client(member: &Arc<Member>, key: [u8; 32], bytes: Bytes) -> Served {
             member.refusal().unwrap_or(Code::Internal),
             format!("node {} does not serve", member.node),
         )),
+        Some(request::Kind::Submit(_)) if censors(member) => {
+            return Served {
+                bytes: None,
+                released: false,
+            };
+        }
         Some(request::Kind::Submit(command)) => submit::submit(member, &key, command)
             .await
             .map(response::Result::Submitted),

@@ -1,0 +1,199 @@
+//! A member that lies to the others, for tests of what they make of it: it wraps the [`Transport`] of a member whose code
+//! is otherwise honest, so that everything it says is well formed and comes over its own authenticated connections.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use crate::frame::Request;
+use crate::sync::lock;
+use crate::transport::{Call, Transport};
+use crate::types::{Entry, EntryPayload, Payload};
+
+/// What it lies about. The entries are those that it sends as leader; its own log keeps the true ones.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Lie {
+    /// A byte of every payload is changed, the same for all others.
+    Forge,
+    /// The same, but for one member only.
+    Fork {
+        /// Which.
+        victim: u64,
+    },
+    /// Nothing stands where something was proposed, for all others: what it acknowledges is gone.
+    Drop,
+    /// An earlier payload stands where another was proposed, for all others.
+    Replay,
+    /// Snapshots hold a record that differs.
+    ForgedRecords,
+    /// Snapshots claim a state root of their own.
+    ForgedRoot,
+    /// Snapshots claim to be of another incarnation of the cluster.
+    ForeignSnapshot,
+}
+
+impl Lie {
+    /// Its name, for switches outside the program; a fork needs its victim.
+    #[must_use]
+    pub fn parse(name: &str, victim: u64) -> Option<Self> {
+        Some(match name {
+            "forge" => Self::Forge,
+            "fork" => Self::Fork { victim },
+            "drop" => Self::Drop,
+            "replay" => Self::Replay,
+            "forged-records" => Self::ForgedRecords,
+            "forged-root" => Self::ForgedRoot,
+            "foreign-snapshot" => Self::ForeignSnapshot,
+            _ => return None,
+        })
+    }
+}
+
+/// Which lies are told, and how often one was. Clones share it.
+#[derive(Clone, Default)]
+pub struct Lies(Arc<Shared>);
+
+#[derive(Default)]
+struct Shared {
+    on: AtomicBool,
+    told: AtomicU64,
+    lies: Vec<Lie>,
+    /// An application payload that was sent before.
+    earlier: std::sync::Mutex<Option<Payload>>,
+}
+
+impl Lies {
+    /// Nothing is told until [`Lies::begin`].
+    #[must_use]
+    pub fn new(lies: Vec<Lie>) -> Self {
+        let shared = Shared {
+            lies,
+            ..Shared::default()
+        };
+        Self(Arc::new(shared))
+    }
+
+    /// From now on it lies.
+    pub fn begin(&self) {
+        self.0.on.store(true, Ordering::Relaxed);
+    }
+
+    /// From now on it does not.
+    pub fn end(&self) {
+        self.0.on.store(false, Ordering::Relaxed);
+    }
+
+    /// Whether it lies now.
+    #[must_use]
+    pub fn on(&self) -> bool {
+        self.0.on.load(Ordering::Relaxed)
+    }
+
+    /// Frames that were not what the member meant.
+    #[must_use]
+    pub fn told(&self) -> u64 {
+        self.0.told.load(Ordering::Relaxed)
+    }
+
+    /// A way to the others on which this member lies.
+    #[must_use]
+    pub fn over(&self, honest: Arc<dyn Transport>) -> Arc<dyn Transport> {
+        Arc::new(Malicious {
+            honest,
+            lies: self.clone(),
+        })
+    }
+
+    /// What is sent to `to` in place of `frame`.
+    fn bend(&self, to: u64, frame: Bytes) -> Bytes {
+        if !self.on() {
+            return frame;
+        }
+        let Ok(mut request) = Request::decode(frame.clone()) else {
+            return frame;
+        };
+        let mut bent = false;
+        for lie in &self.0.lies {
+            bent |= self.tell(*lie, to, &mut request);
+        }
+        if !bent {
+            return frame;
+        }
+        self.0.told.fetch_add(1, Ordering::Relaxed);
+        request.encode()
+    }
+
+    fn tell(&self, lie: Lie, to: u64, request: &mut Request) -> bool {
+        match (lie, request) {
+            (Lie::Forge, Request::Append { entries, .. }) => each_payload(entries, forged),
+            (Lie::Fork { victim }, Request::Append { entries, .. }) if victim == to => each_payload(entries, forged),
+            (Lie::Drop, Request::Append { entries, .. }) => each_payload(entries, |_| EntryPayload::Blank),
+            (Lie::Replay, Request::Append { entries, .. }) => {
+                let mut earlier = lock(&self.0.earlier);
+                each_payload(entries, |payload| {
+                    let instead = earlier.clone().unwrap_or_else(|| payload.clone());
+                    earlier.get_or_insert_with(|| payload.clone());
+                    EntryPayload::Normal(instead)
+                })
+            }
+            (Lie::ForgedRecords, Request::Chunk { records, .. }) => match records.first_mut() {
+                Some((_, value)) => {
+                    *value = flipped(value);
+                    true
+                }
+                None => false,
+            },
+            (Lie::ForgedRoot, Request::Offer { meta, .. }) => {
+                meta.state_root[0] ^= 1;
+                true
+            }
+            (Lie::ForeignSnapshot, Request::Offer { meta, .. }) => {
+                meta.incarnation += 1;
+                true
+            }
+            _ => false,
+        }
+    }
+}
+
+/// Bends every application payload; whether there was one.
+fn each_payload(entries: &mut [Entry], mut bend: impl FnMut(&Payload) -> EntryPayload) -> bool {
+    let mut bent = false;
+    for entry in entries {
+        if let EntryPayload::Normal(payload) = &entry.payload {
+            entry.payload = bend(payload);
+            bent = true;
+        }
+    }
+    bent
+}
+
+fn forged(payload: &Payload) -> EntryPayload {
+    EntryPayload::Normal(Payload {
+        kind: payload.kind,
+        bytes: flipped(&payload.bytes),
+    })
+}
+
+/// With its last byte changed.
+fn flipped(bytes: &Bytes) -> Bytes {
+    let mut changed = bytes.to_vec();
+    match changed.last_mut() {
+        Some(last) => *last ^= 1,
+        None => changed.push(1),
+    }
+    changed.into()
+}
+
+struct Malicious {
+    honest: Arc<dyn Transport>,
+    lies: Lies,
+}
+
+impl Transport for Malicious {
+    fn call(&self, to: u64, frame: Bytes, timeout: Duration) -> Call<'_> {
+        self.honest.call(to, self.lies.bend(to, frame), timeout)
+    }
+}

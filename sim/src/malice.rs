@@ -1,0 +1,283 @@
+//! A leader that lies: what the honest nodes make of it, and what clients see.
+//!
+//! The liar is a node like the others whose messages are bent on their way out ([`symbolon_consensus::malice`]). It never
+//! freezes; it signs heads of its true log, or none. What must hold whatever it does: no two honest nodes whose histories
+//! differ both go on for longer than a second once they can hear each other; nobody reads what nobody wrote, nor two
+//! values of one version; fewer than t fragments leave without t permits; and reads are linearizable, but that its
+//! acknowledgements prove nothing.
+
+use crate::check::{self, Violation};
+use crate::cluster::Cluster;
+use crate::error::RunError;
+use crate::history::{Answer, Event, What};
+use crate::limits::SETUP;
+use crate::net::{Place, Rule};
+use crate::run::work;
+use crate::site::{Breaks, Liar};
+use crate::world::{World, simulate};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+use symbolon_consensus::malice::{Lie, Lies};
+use symbolon_crypto::Hash;
+
+/// Who lies.
+pub const LIAR: u16 = 3;
+/// The follower that is lied to where one is, or that is cut off until it needs a snapshot.
+pub const VICTIM: u16 = 2;
+/// Honest nodes whose histories differ notice within this (trust.md, claim 22).
+const NOTICED_WITHIN_MS: u64 = 1_000;
+
+/// What the leader does.
+#[derive(Debug, Clone, Default)]
+pub struct Scenario {
+    /// What it tells the others.
+    pub lies: Vec<Lie>,
+    /// It signs no heads.
+    pub silent: bool,
+    /// It lets no command pass.
+    pub censors: bool,
+    /// The victim is cut off from the other nodes before, until it needs a snapshot.
+    pub starved: bool,
+    /// How long it lies, virtual ms.
+    pub for_ms: u64,
+}
+
+/// What came of it.
+#[derive(Debug, Default)]
+pub struct Played {
+    /// Frames that the liar bent.
+    pub told: u64,
+    /// Honest nodes that froze, and how long after the first lie, ms.
+    pub froze: BTreeMap<u16, u64>,
+    /// Honest nodes that noticed that the liar's log is not theirs, and how long after the first lie, ms.
+    pub noticed: BTreeMap<u16, u64>,
+    /// How long histories of two honest nodes differed before at most one of them went on; `None` if they never did.
+    pub diverged_ms: Option<u64>,
+    /// Honest nodes that serve at the end.
+    pub serving: BTreeSet<u16>,
+    /// Writes that were acknowledged while it lied.
+    pub acknowledged: usize,
+    /// Of these, those that no honest node has.
+    pub lost: usize,
+    /// Operations without an answer.
+    pub unknown: usize,
+    /// Reads that brought a value while it lied.
+    pub reads: usize,
+    /// Snapshots that the victim took over.
+    pub snapshots: usize,
+    /// What does not hold.
+    pub violations: Vec<Violation>,
+}
+
+/// Plays a scenario.
+///
+/// # Errors
+/// [`RunError`] if the cluster cannot be set up with the liar as its leader.
+pub fn play(seed: u64, scenario: &Scenario) -> Result<Played, RunError> {
+    simulate(seed, async {
+        let liar = Liar {
+            node: LIAR,
+            lies: Lies::new(scenario.lies.clone()),
+            silent: scenario.silent,
+            censors: scenario.censors,
+        };
+        let world = World::start(seed, 4, Breaks::default(), None, Some(liar.clone())).await?;
+        perform(world, &liar.lies, scenario).await
+    })?
+}
+
+async fn perform(world: World, lies: &Lies, scenario: &Scenario) -> Result<Played, RunError> {
+    let World {
+        site, cluster, agents, ..
+    } = world;
+    lead(&cluster).await?;
+    let over = Arc::new(AtomicBool::new(false));
+    let working: Vec<_> = agents
+        .into_iter()
+        .map(|agent| tokio::spawn(work(agent, Arc::clone(&over))))
+        .collect();
+    // There is something to read.
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    if scenario.starved {
+        cut_off(&cluster, VICTIM, Duration::from_secs(8)).await;
+    }
+    let from = site.recorder.now();
+    let began_ms = site.epoch.elapsed_ms();
+    lies.begin();
+    tokio::time::sleep(Duration::from_millis(scenario.for_ms)).await;
+    over.store(true, Ordering::Relaxed);
+    for one in working {
+        // A client that panicked shows in its operation, which never ended.
+        let _ = one.await;
+    }
+    let honest: BTreeSet<u16> = site.nodes().into_iter().filter(|node| *node != LIAR).collect();
+    let mut played = Played {
+        told: lies.told(),
+        serving: serving(&cluster, &honest),
+        ..Played::default()
+    };
+    let events = site.recorder.events();
+    played.count(&events, from, began_ms, &honest);
+    played.judge(&events, &honest);
+    Ok(played)
+}
+
+/// Makes the liar lead, and waits until all agree that it does: whoever else leads is cut off until another one does.
+async fn lead(cluster: &Arc<Cluster>) -> Result<(), RunError> {
+    let until = tokio::time::Instant::now() + SETUP;
+    let agreed = |cluster: &Cluster| {
+        let members = cluster.members();
+        let leader = members.first().and_then(|member| member.consensus.leader());
+        let same = members
+            .iter()
+            .all(|member| member.serving() && member.consensus.leader() == leader);
+        leader.filter(|_| same).and_then(|leader| u16::try_from(leader).ok())
+    };
+    while tokio::time::Instant::now() < until {
+        match agreed(cluster) {
+            Some(LIAR) => return Ok(()),
+            Some(leader) => cut_off(cluster, leader, Duration::from_secs(2)).await,
+            None => {}
+        }
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
+    Err(RunError::Late {
+        what: "the liar's election",
+        within_s: SETUP.as_secs(),
+    })
+}
+
+/// A node and the other nodes do not hear each other for a while.
+async fn cut_off(cluster: &Cluster, node: u16, lasts: Duration) {
+    let net = &cluster.site.net;
+    let alone = cluster.site.others(node).into_iter().flat_map(|other| {
+        let (here, there) = (Place::Node(node), Place::Node(other));
+        [Rule::Cut(here, there), Rule::Cut(there, here)]
+    });
+    let rules: Vec<_> = alone.map(|rule| net.impose(rule)).collect();
+    tokio::time::sleep(lasts).await;
+    for rule in rules {
+        net.lift(rule);
+    }
+}
+
+fn serving(cluster: &Cluster, honest: &BTreeSet<u16>) -> BTreeSet<u16> {
+    let members = cluster.members().into_iter();
+    let serving = members.filter(|member| honest.contains(&member.node) && member.serving());
+    serving.map(|member| member.node).collect()
+}
+
+impl Played {
+    fn count(&mut self, events: &[Event], from: usize, began_ms: u64, honest: &BTreeSet<u16>) {
+        let mut acknowledged: BTreeSet<Hash> = BTreeSet::new();
+        let mut there: BTreeSet<Hash> = BTreeSet::new();
+        let mut records: BTreeMap<u64, Hash> = BTreeMap::new();
+        for (place, event) in events.iter().enumerate() {
+            let after_ms = event.at_ms.saturating_sub(began_ms);
+            match &event.what {
+                What::Applied {
+                    node,
+                    entry: crate::history::Entry::Dealt(record),
+                    ..
+                } if honest.contains(node) => {
+                    there.insert(*record);
+                }
+                What::Called {
+                    op,
+                    call: crate::history::Call::Write { record, .. },
+                    ..
+                } => {
+                    records.insert(*op, *record);
+                }
+                What::Froze { node, .. } => {
+                    self.froze.entry(*node).or_insert(after_ms);
+                }
+                What::Outvoted { node: LIAR, by, .. } => {
+                    self.noticed.entry(*by).or_insert(after_ms);
+                }
+                What::TookOver { node: VICTIM, .. } if place >= from => self.snapshots += 1,
+                What::Answered { op, answer } if place >= from => match answer {
+                    Answer::Done { .. } => acknowledged.extend(records.get(op)),
+                    Answer::Value { .. } => self.reads += 1,
+                    Answer::Unknown => self.unknown += 1,
+                    _ => {}
+                },
+                _ => {}
+            }
+        }
+        self.acknowledged = acknowledged.len();
+        self.lost = acknowledged.difference(&there).count();
+    }
+
+    fn judge(&mut self, events: &[Event], honest: &BTreeSet<u16>) {
+        let longest = events.last().map_or(0, |event| event.at_ms);
+        self.diverged_ms = both_went_on(events, honest, longest);
+        if let Some(ms) = self.diverged_ms.filter(|ms| *ms > NOTICED_WITHIN_MS) {
+            self.violations.push(Violation {
+                invariant: "no two honest nodes with different histories both go on",
+                detail: format!("they did for {ms} ms"),
+            });
+        }
+        self.violations.extend(check::despite_a_liar(events, LIAR));
+    }
+}
+
+/// For how long two honest nodes with different histories both went on at most, ms; `None` if histories never differed.
+fn both_went_on(events: &[Event], honest: &BTreeSet<u16>, end_ms: u64) -> Option<u64> {
+    let mut chains: BTreeMap<u64, BTreeMap<u16, Hash>> = BTreeMap::new();
+    let mut frozen: BTreeSet<u16> = BTreeSet::new();
+    let mut differ = false;
+    let mut both_since: Option<u64> = None;
+    let mut longest: Option<u64> = None;
+    for event in events {
+        match &event.what {
+            What::Applied { node, index, chain, .. } if honest.contains(node) => {
+                let at = chains.entry(*index).or_default();
+                at.insert(*node, *chain);
+                differ |= at.values().any(|other| other != chain);
+            }
+            What::Froze { node, .. } if honest.contains(node) => {
+                frozen.insert(*node);
+            }
+            What::Thawed { node } => {
+                frozen.remove(node);
+            }
+            _ => {}
+        }
+        let both = differ && honest.difference(&frozen).count() > 1;
+        if both {
+            both_since.get_or_insert(event.at_ms);
+        } else if let Some(since) = both_since.take() {
+            longest = longest.max(Some(event.at_ms - since));
+        }
+    }
+    if let Some(since) = both_since {
+        longest = longest.max(Some(end_ms - since));
+    }
+    longest
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::check::broken::applied;
+
+    fn timed(whats: Vec<(u64, What)>) -> Vec<Event> {
+        whats.into_iter().map(|(at_ms, what)| Event { at_ms, what }).collect()
+    }
+
+    #[test]
+    fn nodes_that_differ_count_until_one_of_them_freezes() {
+        let honest = BTreeSet::from([1, 2]);
+        let differ = vec![(10, applied(1, 5, 1)), (20, applied(2, 5, 2))];
+        assert_eq!(both_went_on(&timed(differ.clone()), &honest, 90), Some(70));
+        let frozen = [differ.clone(), vec![(50, What::Froze { node: 2, index: 5 })]].concat();
+        assert_eq!(both_went_on(&timed(frozen.clone()), &honest, 90), Some(30));
+        let thawed = [frozen, vec![(60, What::Thawed { node: 2 })]].concat();
+        assert_eq!(both_went_on(&timed(thawed), &honest, 100), Some(40));
+        let liar = vec![(10, applied(1, 5, 1)), (20, applied(LIAR, 5, 2))];
+        assert_eq!(both_went_on(&timed(liar), &honest, 90), None);
+    }
+}

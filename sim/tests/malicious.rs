@@ -1,0 +1,159 @@
+//! A leader that lies, over the real agreement: who notices, within what time, and what clients see (proof.md, "malicious
+//! nodes").
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+
+use std::collections::BTreeSet;
+use symbolon_consensus::malice::Lie;
+use symbolon_sim::malice::{Played, Scenario, VICTIM, play};
+
+const SEEDS: u64 = 5;
+/// The other honest node.
+const OTHER: u16 = 1;
+
+/// Plays the scenario under several seeds; what must always hold is checked, the rest is told.
+fn played(scenario: &Scenario) -> Vec<Played> {
+    let seeds = 0..SEEDS;
+    seeds
+        .map(|seed| {
+            let played = play(seed, scenario).unwrap();
+            println!("seed {seed}: {played:?}");
+            assert_eq!(played.violations, Vec::new(), "seed {seed}");
+            played
+        })
+        .collect()
+}
+
+fn telling(lie: Lie) -> Scenario {
+    Scenario {
+        lies: vec![lie],
+        for_ms: 8_000,
+        ..Scenario::default()
+    }
+}
+
+fn both() -> BTreeSet<u16> {
+    BTreeSet::from([OTHER, VICTIM])
+}
+
+#[test]
+fn an_honest_leader_is_not_noticed_and_loses_nothing() {
+    for played in played(&Scenario {
+        for_ms: 8_000,
+        ..Scenario::default()
+    }) {
+        assert_eq!((played.told, played.lost, played.diverged_ms), (0, 0, None));
+        assert!(played.froze.is_empty() && played.noticed.is_empty());
+        assert!(played.acknowledged > 20 && played.reads > 50);
+    }
+}
+
+#[test]
+fn two_followers_that_are_told_different_entries_never_both_go_on() {
+    for played in played(&telling(Lie::Fork { victim: VICTIM.into() })) {
+        assert!(played.told > 0);
+        assert!(played.diverged_ms.is_some(), "the lie made no difference");
+        assert!(played.froze.contains_key(&VICTIM), "the victim goes on");
+        assert_eq!(played.serving, BTreeSet::from([OTHER]));
+    }
+}
+
+#[test]
+fn two_followers_that_are_told_different_entries_both_freeze_if_the_leader_hides_its_own() {
+    for played in played(&Scenario {
+        silent: true,
+        ..telling(Lie::Fork { victim: VICTIM.into() })
+    }) {
+        assert!(played.diverged_ms.is_some(), "the lie made no difference");
+        assert!(played.serving.len() <= 1, "{:?}", played.serving);
+    }
+}
+
+/// Both followers notice that the leader's log is not theirs, follow it no more, and elect one of themselves. If the lie
+/// began while an entry was on its way to one of them, their own logs differ, and at most one of them goes on.
+fn noticed(lie: Lie) -> Vec<Played> {
+    let all = played(&telling(lie));
+    let mut deposed = 0;
+    for played in &all {
+        assert!(played.told > 0);
+        if played.diverged_ms.is_some() {
+            assert!(played.serving.len() <= 1, "{:?}", played.serving);
+            continue;
+        }
+        assert_eq!(played.noticed.keys().copied().collect::<BTreeSet<_>>(), both());
+        assert!(played.noticed.values().all(|ms| *ms <= 1_000), "{:?}", played.noticed);
+        assert_eq!(played.serving, both());
+        assert!(played.acknowledged > played.lost + 5, "writes do not go on");
+        deposed += 1;
+    }
+    assert!(deposed >= 3, "the scenario shows little: {deposed}");
+    all
+}
+
+#[test]
+fn a_leader_that_acknowledges_and_drops_is_noticed_by_both_followers_and_deposed() {
+    let lost: usize = noticed(Lie::Drop).iter().map(|played| played.lost).sum();
+    assert!(lost > 0, "nothing was dropped");
+}
+
+#[test]
+fn a_leader_that_forges_commands_is_noticed_by_both_followers_and_deposed() {
+    noticed(Lie::Forge);
+}
+
+#[test]
+fn a_leader_that_replays_commands_is_noticed_by_both_followers_and_deposed() {
+    noticed(Lie::Replay);
+}
+
+#[test]
+fn a_leader_that_censors_stops_writes_and_tells_nobody_that_they_were_made() {
+    for played in played(&Scenario {
+        censors: true,
+        for_ms: 20_000,
+        ..Scenario::default()
+    }) {
+        assert_eq!(played.acknowledged, 0);
+        assert!(played.unknown > 0, "nobody noticed");
+        assert!(played.reads > 5, "reads go on");
+        assert_eq!((played.lost, played.diverged_ms, played.serving), (0, None, both()));
+    }
+}
+
+/// The victim needs a snapshot and is offered one that lies; it takes over none, and no other harm is done.
+fn refused_snapshot(lie: Lie) {
+    for played in played(&Scenario {
+        starved: true,
+        ..telling(lie)
+    }) {
+        assert!(played.told > 0, "no snapshot was offered");
+        assert_eq!(played.snapshots, 0, "the victim took it over");
+        assert_eq!((played.lost, played.diverged_ms), (0, None));
+    }
+}
+
+#[test]
+fn a_victim_takes_over_an_honest_snapshot() {
+    for played in played(&Scenario {
+        starved: true,
+        for_ms: 8_000,
+        ..Scenario::default()
+    }) {
+        assert!(played.snapshots > 0, "the scenario shows nothing about snapshots");
+        assert_eq!(played.serving, both());
+    }
+}
+
+#[test]
+fn a_snapshot_with_a_changed_record_is_refused() {
+    refused_snapshot(Lie::ForgedRecords);
+}
+
+#[test]
+fn a_snapshot_with_a_state_root_that_nobody_signed_is_refused() {
+    refused_snapshot(Lie::ForgedRoot);
+}
+
+#[test]
+fn a_snapshot_of_another_incarnation_is_refused() {
+    refused_snapshot(Lie::ForeignSnapshot);
+}
