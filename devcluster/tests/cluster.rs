@@ -350,6 +350,23 @@ async fn kill_9_under_load_loses_no_acknowledged_write_and_every_audit_log_verif
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_node_without_a_quorum_says_that_it_is_not_ready_until_it_has_one_again() {
+    let mut run = running().await;
+    assert!(run.cluster.ready(3).await.unwrap());
+    for node in [1, 2] {
+        run.cluster.kill(node).unwrap();
+    }
+    until("it is not ready", SOON, async || !run.cluster.ready(3).await.unwrap()).await;
+    assert_eq!(
+        run.cluster.http(3, "/health").await.unwrap().status,
+        200,
+        "it lives: restarting it would help nobody"
+    );
+    run.cluster.start_all(SOON).await.unwrap();
+    assert!(run.cluster.ready(3).await.unwrap());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn ten_thousand_reads_with_restarts_slow_nodes_and_new_versions_blame_no_honest_node() {
     const READS: u64 = 10_000;
     let mut run = running().await;
