@@ -1,5 +1,5 @@
 # Two commands for a fresh machine: `make demo` and `make test`. Each installs what it lacks.
-.PHONY: demo test check bench build sabotaged setup
+.PHONY: demo test check bench build sabotaged setup constant-time
 
 # Build tools, a PKCS#11 token in software, and gcore for the demo's core dumps.
 setup:
@@ -32,3 +32,7 @@ check:
 bench: setup
 	cargo build --release -p symbolon-cli -p symbolon-node -p symbolon-benches --bins
 	target/release/symbolon-bench
+
+# Whether what is done with secrets depends on them; needs valgrind, and says so.
+constant-time:
+	cargo run --release --quiet --manifest-path constant-time/Cargo.toml
