@@ -3,7 +3,8 @@
 use crate::access::Subject;
 use crate::keys;
 use crate::records::{
-    Boot, KeyOwner, Level, PendingDealing, PolicyRecord, PrincipalRecord, SecretRecord, VersionRecord, VersionState,
+    AnchorRecord, Boot, KeyOwner, Level, PendingDealing, PolicyRecord, PrincipalRecord, SecretRecord, VersionRecord,
+    VersionState,
 };
 use crate::view::{Fault, View, decode, load};
 use prost::Message;
@@ -103,6 +104,11 @@ pub fn visible(state: &VersionState, now_ms: u64) -> bool {
 pub fn confirmed(view: &(impl View + ?Sized), state: &VersionState, n: u16) -> Result<u64, Fault> {
     let all = (1_u64 << n) - 1;
     Ok(load::<PendingDealing>(view, &keys::pending(state.log_index))?.map_or(all, |pending| pending.confirmed))
+}
+
+/// How far the audit log of `node` is anchored.
+pub fn audit_anchor(view: &(impl View + ?Sized), node: u16) -> Result<Option<AnchorRecord>, Fault> {
+    load(view, &keys::audit_anchor(node))
 }
 
 /// A dealing that a holder has not confirmed.
