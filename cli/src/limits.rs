@@ -40,3 +40,9 @@ pub(crate) const COLLECT_WITHIN: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// How much earlier a saved command expires than nodes would allow: their log time may be behind this machine's clock.
 pub(crate) const EXPIRY_SPARE: Duration = Duration::from_secs(60);
+
+/// Largest file of proofs or receipts: a leaf, two notes, proofs and boot statements are some 40 KiB each in hex.
+pub(crate) const PROOF_FILE_BYTES_MAX: u64 = 8 * 1024 * 1024;
+
+/// A decision is cosigned and anchored within 10 s; a proof waits a little longer.
+pub(crate) const PROVEN_WITHIN: Duration = Duration::from_secs(15);

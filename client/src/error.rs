@@ -250,7 +250,11 @@ impl fmt::Display for Error {
             write!(f, "\n  next     {}", next.replace('\n', "\n           "))?;
         }
         if let Some((node, index)) = self.audit {
-            write!(f, "\n  proof    symbolon audit tail --node {node}   (entry {index})")?;
+            match self.code {
+                // Where a log is broken there is nothing to prove, only something to look at.
+                Code::AuditBroken => write!(f, "\n  proof    symbolon audit tail --node {node}   (entry {index})")?,
+                _ => write!(f, "\n  proof    symbolon audit prove {node}:{index}")?,
+            }
         }
         Ok(())
     }
@@ -286,7 +290,7 @@ mod tests {
             "error[SY0403]: billing-bot may not read prod/stripe/key\n  \
              because  forbid \"office-hours\"  policies/billing.cedar:14\n  \
              next     symbolon grant request prod/stripe/key\n  \
-             proof    symbolon audit tail --node 3   (entry 48213)"
+             proof    symbolon audit prove 3:48213"
         );
     }
 

@@ -97,6 +97,8 @@ pub struct Boot {
     pub tls_key: VerifyingKey,
     /// Signs checkpoints.
     pub checkpoint_key: Ed25519VerifyingKey,
+    /// The statement itself, encoded: what shows it to others.
+    pub statement: Bytes,
 }
 
 impl Boot {
@@ -144,6 +146,7 @@ impl Boot {
             signing_key,
             tls_key,
             checkpoint_key,
+            statement: statement.encode_to_vec().into(),
         })
     }
 }

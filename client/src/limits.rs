@@ -60,3 +60,19 @@ pub const CERTIFICATE_SPAN: Duration = Duration::from_secs(24 * 60 * 60);
 pub const EXPORT_BYTES_MAX: u64 = 16 * 1024 * 1024 * 1024;
 
 const _: () = assert!(SESSION_USED_WITHIN.as_millis() < symbolon_wire::limits::SESSION_MS_MAX as u128);
+
+/// How long it is waited for one node's word on an anchor, when others may do.
+pub const ANCHOR_WITHIN: Duration = Duration::from_secs(2);
+
+/// How often nodes are asked for an anchor on which t agree, before a log is verified without one.
+pub const ANCHOR_ATTEMPTS: u32 = 3;
+
+/// Pause before it is asked again whether a log has been cosigned and anchored.
+pub const PROOF_PAUSE: Duration = Duration::from_millis(500);
+
+/// How long a record may be on its way to the disk before its node is said to have dropped it: with
+/// `audit = "buffered"` it may come after the answer.
+pub const DURABLE_WITHIN: Duration = Duration::from_secs(3);
+
+/// Proofs in one file: more than any cluster has nodes.
+pub const PROOFS_MAX: usize = 64;

@@ -61,6 +61,8 @@ of_kind! {
     v1::ResolveReply = Resolve;
     v1::StatusReply = Status;
     v1::AuditReply = Audit;
+    v1::AnchorReply = Anchor;
+    v1::ProofReply = Proof;
 }
 
 alike! {
@@ -313,6 +315,34 @@ enum End<T> {
 }
 
 impl Inner {
+    /// Asks one node; a failure is its own.
+    pub(crate) async fn ask_node<T: OfKind>(&self, node: u16, kind: Kind) -> Result<T, Error> {
+        let unknown = || Error::new(Code::Usage, format!("the roster has no node {node}"));
+        let asked = self.node(node).ok_or_else(unknown)?;
+        ask(asked, encode(kind), self.net.options.request_timeout)
+            .await
+            .map_err(Failure::into_error)
+    }
+
+    /// Asks all nodes at once and gives each so long; answers in the order in which they come.
+    pub(crate) async fn ask_all<T: OfKind>(&self, kind: Kind, within: Duration) -> Vec<(u16, Result<T, Error>)> {
+        let bytes = encode(kind);
+        let mut asking = JoinSet::new();
+        for node in &self.nodes {
+            let (node, bytes) = (node.clone(), bytes.clone());
+            asking.spawn(async move { (node.index, ask::<T>(node, bytes, within).await) });
+        }
+        let mut answers = Vec::with_capacity(self.nodes.len());
+        while let Some(joined) = asking.join_next().await {
+            answers.extend(
+                joined
+                    .ok()
+                    .map(|(node, answer)| (node, answer.map_err(Failure::into_error))),
+            );
+        }
+        answers
+    }
+
     /// What each node says of itself; on the way, who leads and what time the log has.
     pub(crate) async fn status(self: &Arc<Self>) -> Vec<(u16, Result<v1::StatusReply, Error>)> {
         let bytes = encode(Kind::Status(v1::StatusRequest {}));

@@ -18,7 +18,7 @@ use symbolon_crypto::merkle::{inclusion_root, leaf_hash};
 use symbolon_crypto::provider::{AwsLc, Verify};
 use symbolon_crypto::sign::{BadSignature, P256Signature};
 use symbolon_wire::command::{CommandError, fixed};
-use symbolon_wire::statements::ReplyLeaf;
+use symbolon_wire::statements::{ReplyLeaf, Signer};
 use symbolon_wire::v1::response::Result as Answer;
 use symbolon_wire::{Message, v1};
 
@@ -65,6 +65,8 @@ pub(crate) struct Reply {
     pub(crate) state_index: u64,
     pub(crate) record_index: u64,
     pub(crate) audit_index: u64,
+    /// The hash of that leaf, if the node signed a receipt.
+    pub(crate) audit_leaf: Option<Hash>,
     /// (log index, chain there): the record's and the anchor's.
     pub(crate) chain: [(u64, Hash); 2],
     pub(crate) fragment: Fragment,
@@ -73,6 +75,8 @@ pub(crate) struct Reply {
     pub(crate) signed: v1::ReadReply,
     pub(crate) request_hash: Hash,
     pub(crate) client_key: Hash,
+    /// The encoded statement of the boot that signed it.
+    pub(crate) boot: Bytes,
 }
 
 impl Reply {
@@ -98,22 +102,15 @@ impl Reply {
         if sha256(released.expose()) != form.fragment_hash {
             return Err(fault(Misdeed::FragmentHash));
         }
-        let leaf = boot.signer.reply(&ReplyLeaf {
-            client_key: asked.client_key,
-            request_hash: asked.request_hash,
-            record_hash: &form.record_hash,
-            epoch: reply.epoch,
-            fragment_hash: &form.fragment_hash,
-            state_index: reply.state_index,
-            record_index: reply.record_index,
-            record_chain: &form.record_chain,
-            anchor_index: reply.anchor_index,
-            anchor_chain: &form.anchor_chain,
-        });
+        let leaf = boot
+            .signer
+            .reply(&form.leaf(&reply, asked.client_key, asked.request_hash));
         inclusion_root(&leaf_hash(&leaf), reply.group_index, reply.group_size, &form.path)
             .ok()
             .and_then(|root| answered.live.groups.check(boot, root, form.signature).ok())
             .ok_or_else(|| fault(Misdeed::ReplySignature))?;
+        let audit_leaf = receipt_in(&boot.signer, asked.request_hash, &reply, &form)
+            .map_err(|BadReceipt| fault(Misdeed::ReplySignature))?;
         let fragment = Fragment::from_slice(released.expose());
         let evidence = Evidence {
             reply: reply.encode_to_vec().into(),
@@ -140,6 +137,7 @@ impl Reply {
             state_index: reply.state_index,
             record_index: reply.record_index,
             audit_index: reply.audit_index,
+            audit_leaf,
             chain: [
                 (reply.record_index, form.record_chain),
                 (reply.anchor_index, form.anchor_chain),
@@ -150,6 +148,7 @@ impl Reply {
             signed: reply,
             request_hash: *asked.request_hash,
             client_key: *asked.client_key,
+            boot: boot.statement.clone(),
         })
     }
 
@@ -177,6 +176,44 @@ impl Reply {
     }
 }
 
+/// The receipt is not the reply's neighbour in the tree of its group.
+#[derive(Debug)]
+pub(crate) struct BadReceipt;
+
+/// The hash of the audit leaf that the node signed for; `None` from a node that gives no receipts. The path has been
+/// checked for the reply: its first hash is the leaf beside it.
+fn receipt_in(
+    signer: &Signer,
+    request_hash: &Hash,
+    reply: &v1::ReadReply,
+    form: &Form,
+) -> Result<Option<Hash>, BadReceipt> {
+    if reply.audit_leaf.is_empty() {
+        return Ok(None);
+    }
+    let leaf = Hash::try_from(reply.audit_leaf.as_ref()).map_err(|_| BadReceipt)?;
+    let receipt = leaf_hash(&signer.receipt(request_hash, reply.audit_index, &leaf));
+    let beside = reply.group_index.is_multiple_of(2) && form.path.first() == Some(&receipt);
+    beside.then_some(Some(leaf)).ok_or(BadReceipt)
+}
+
+/// A signed reply kept as a receipt, checked anew: what it says, if `boot` signed it for this client and request.
+pub(crate) fn recheck(
+    boot: &Boot,
+    reply: &v1::ReadReply,
+    client_key: &Hash,
+    request_hash: &Hash,
+) -> Option<(u64, Hash)> {
+    let form = Form::parse(reply).ok()?;
+    let leaf = boot.signer.reply(&form.leaf(reply, client_key, request_hash));
+    let root = inclusion_root(&leaf_hash(&leaf), reply.group_index, reply.group_size, &form.path).ok()?;
+    AwsLc
+        .p256(&boot.signing_key, &boot.signer.replies(&root), &form.signature)
+        .ok()?;
+    let leaf = receipt_in(&boot.signer, request_hash, reply, &form).ok()??;
+    Some((reply.audit_index, leaf))
+}
+
 /// The fixed-length fields of a reply.
 struct Form {
     record_hash: Hash,
@@ -188,6 +225,21 @@ struct Form {
 }
 
 impl Form {
+    fn leaf<'a>(&'a self, reply: &v1::ReadReply, client_key: &'a Hash, request_hash: &'a Hash) -> ReplyLeaf<'a> {
+        ReplyLeaf {
+            client_key,
+            request_hash,
+            record_hash: &self.record_hash,
+            epoch: reply.epoch,
+            fragment_hash: &self.fragment_hash,
+            state_index: reply.state_index,
+            record_index: reply.record_index,
+            record_chain: &self.record_chain,
+            anchor_index: reply.anchor_index,
+            anchor_chain: &self.anchor_chain,
+        }
+    }
+
     fn parse(reply: &v1::ReadReply) -> Result<Self, CommandError> {
         if reply.group_path.len() > PROOF_HASHES_MAX {
             let found = reply.group_path.len();

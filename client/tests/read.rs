@@ -9,12 +9,16 @@
 #[allow(dead_code, unreachable_pub, reason = "each test file uses its own part")]
 mod common;
 
+use bytes::Bytes;
 use common::{Cluster, hash, impatient, options};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
+use symbolon_client::audit::SignedReply;
 use symbolon_client::{Client, Code, Culprit, Misdeed, Opened, PutOptions, Who, v1};
+use symbolon_crypto::merkle::leaf_hash;
 use symbolon_wire::Message;
+use symbolon_wire::roster::Roster;
 
 const PATH: &str = "prod/stripe/key";
 
@@ -81,6 +85,33 @@ fn denial() -> v1::Error {
     }
 }
 
+/// A receipt is worth nothing for another node, client, request, boot or reply.
+fn changed_receipts_are_refused(kept: &SignedReply, roster: &Roster) {
+    let flipped = |text: &str| {
+        let mut bytes = hex::decode(text).unwrap();
+        let middle = bytes.len() / 2;
+        bytes[middle] ^= 1;
+        hex::encode(bytes)
+    };
+    type Change = fn(&mut SignedReply, &dyn Fn(&str) -> String);
+    let changes: [Change; 5] = [
+        |kept, _| kept.node = kept.node % 3 + 1,
+        |kept, flipped| kept.client_key = flipped(&kept.client_key),
+        |kept, flipped| kept.request_hash = flipped(&kept.request_hash),
+        |kept, flipped| kept.boot = flipped(&kept.boot),
+        |kept, _| {
+            let mut reply = v1::ReadReply::decode(Bytes::from(hex::decode(&kept.reply).unwrap())).unwrap();
+            reply.audit_index += 1;
+            kept.reply = hex::encode(reply.encode_to_vec());
+        },
+    ];
+    for (number, change) in changes.into_iter().enumerate() {
+        let mut changed = kept.clone();
+        change(&mut changed, &flipped);
+        assert!(changed.signed_for(roster).is_err(), "change {number}");
+    }
+}
+
 #[tokio::test]
 async fn a_value_that_was_written_is_read_with_t_receipts() {
     let (cluster, client) = written(3).await;
@@ -96,6 +127,12 @@ async fn a_value_that_was_written_is_read_with_t_receipts() {
     for receipt in &opened.receipts {
         let reply = v1::ReadReply::decode(receipt.reply.clone()).unwrap();
         assert_eq!((reply.node, reply.body), (u32::from(receipt.node), None));
+        let kept = SignedReply::of(receipt).expect("each node signed where it recorded the read");
+        let of = |node: &&Arc<common::server::Shared>| node.index() == receipt.node;
+        let leaf = cluster.nodes.iter().find(of).unwrap().audit.lock().unwrap()[receipt.audit_index as usize].clone();
+        let roster = client.roster();
+        assert_eq!(kept.signed_for(roster), Ok((receipt.audit_index, leaf_hash(&leaf))));
+        changed_receipts_are_refused(&kept, roster);
     }
     assert!(opened.culprits.is_empty());
 }
@@ -350,8 +387,9 @@ async fn a_reply_to_another_request_is_refused() {
 #[tokio::test]
 async fn every_way_to_send_a_bad_reply_is_named_and_survived() {
     type Break = fn(&mut common::server::Behaviour);
-    let cases: [(Break, Misdeed); 4] = [
+    let cases: [(Break, Misdeed); 5] = [
         (|node| node.forged_signature = true, Misdeed::ReplySignature),
+        (|node| node.other_receipt = true, Misdeed::ReplySignature),
         (|node| node.swapped_fragment = true, Misdeed::FragmentHash),
         (|node| node.garbage = true, Misdeed::NotAnAnswer),
         (|node| node.wrong_fragment = true, Misdeed::WrongFragment),

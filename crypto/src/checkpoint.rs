@@ -22,15 +22,19 @@ use crate::{
     limits::NOTE_BYTES_MAX,
     provider::Verify,
     sign::{Ed25519SigningKey, Ed25519VerifyingKey},
+    witness::TreeHead,
 };
 
 /// The algorithm byte of Ed25519 in key ids and verifier keys (C2SP signed-note).
 const ED25519: u8 = 0x01;
 
 /// Begins a signature line.
-const SIGNATURE_MARK: &str = "— ";
+pub(crate) const SIGNATURE_MARK: &str = "— ";
 
 const KEY_ID_BYTES: usize = 4;
+
+/// The id of a key in a signature line.
+pub type KeyId = [u8; KEY_ID_BYTES];
 
 /// The state of a log: that its first `size` leaves have this `root`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -201,6 +205,24 @@ impl Checkpoint {
         }
     }
 
+    /// Reads a note without checking a signature: one of one's own keeping, which was checked before it was kept.
+    ///
+    /// # Errors
+    /// [`BadCheckpoint`].
+    pub fn read_unverified(note: &[u8]) -> Result<Self, BadCheckpoint> {
+        let (text, _) = split_note(note)?;
+        Self::parse(text)
+    }
+
+    /// Size and root.
+    #[must_use]
+    pub fn head(&self) -> TreeHead {
+        TreeHead {
+            size: self.size,
+            root: self.root,
+        }
+    }
+
     /// Reads the text of a checkpoint.
     fn parse(text: &str) -> Result<Self, BadCheckpoint> {
         let mut lines = text.lines();
@@ -227,15 +249,21 @@ pub fn verifier_key(name: &str, key: &Ed25519VerifyingKey) -> String {
     format!("{name}+{id:08x}+{encoded}")
 }
 
+/// The id of the key of an origin.
+#[must_use]
+pub fn key_id(name: &str, key: &Ed25519VerifyingKey) -> KeyId {
+    key_id_of(name, ED25519, key)
+}
+
 /// The id of a key: the first four bytes of SHA-256(name ‖ newline ‖ algorithm ‖ key).
-fn key_id(name: &str, key: &Ed25519VerifyingKey) -> [u8; KEY_ID_BYTES] {
-    let hash = sha256(&[name.as_bytes(), b"\n", &[ED25519], key.as_bytes()].concat());
+pub(crate) fn key_id_of(name: &str, algorithm: u8, key: &Ed25519VerifyingKey) -> KeyId {
+    let hash = sha256(&[name.as_bytes(), b"\n", &[algorithm], key.as_bytes()].concat());
     let [a, b, c, d, ..] = hash;
     [a, b, c, d]
 }
 
 /// A key name is not empty and holds no white space and no plus sign.
-fn is_key_name(name: &str) -> bool {
+pub(crate) fn is_key_name(name: &str) -> bool {
     !name.is_empty() && !name.contains(|c: char| c.is_whitespace() || c == '+' || is_control(c))
 }
 
@@ -244,7 +272,7 @@ fn is_control(c: char) -> bool {
 }
 
 /// The text with its last newline, and the signature lines.
-fn split_note(note: &[u8]) -> Result<(&str, &str), BadCheckpoint> {
+pub(crate) fn split_note(note: &[u8]) -> Result<(&str, &str), BadCheckpoint> {
     if note.len() > NOTE_BYTES_MAX {
         return Err(BadCheckpoint::TooLong { found: note.len() });
     }
@@ -261,7 +289,7 @@ fn split_note(note: &[u8]) -> Result<(&str, &str), BadCheckpoint> {
 }
 
 /// Key name, key id and signature of a line.
-fn parse_signature(line: &str) -> Result<(&str, [u8; KEY_ID_BYTES], Vec<u8>), BadCheckpoint> {
+pub(crate) fn parse_signature(line: &str) -> Result<(&str, KeyId, Vec<u8>), BadCheckpoint> {
     let line = line.strip_prefix(SIGNATURE_MARK).ok_or(BadCheckpoint::SignatureLine)?;
     let (name, encoded) = line.split_once(' ').ok_or(BadCheckpoint::SignatureLine)?;
     if !is_key_name(name) {

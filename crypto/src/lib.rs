@@ -14,6 +14,7 @@
 
 pub mod checkpoint;
 pub mod context;
+pub mod cosignature;
 pub mod dealing;
 pub mod enc;
 pub mod hedge;
@@ -26,6 +27,7 @@ pub mod provider;
 pub mod sealing;
 pub mod secret;
 pub mod sign;
+pub mod witness;
 
 /// A SHA-256 digest.
 pub type Hash = [u8; 32];

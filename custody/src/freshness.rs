@@ -26,11 +26,11 @@ pub struct Interest<'a> {
 }
 
 /// Whether an entry that is accepted but not applied can change nothing that `interest` depends on. An allow-list: a
-/// write to another secret id and path, a confirmation, another principal's sealing session. Kinds not known are not on
-/// it.
+/// write to another secret id and path, a confirmation, an audit anchor, another principal's sealing session. Kinds not
+/// known are not on it.
 pub fn harmless(kind: u16, payload: &Bytes, interest: &Interest<'_>) -> bool {
     match Kind::from_number(kind) {
-        Some(Kind::FragmentOk) => true,
+        Some(Kind::FragmentOk | Kind::AuditAnchor) => true,
         Some(Kind::Command) => harmless_command(payload, interest).unwrap_or(false),
         _ => false,
     }

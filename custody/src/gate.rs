@@ -9,7 +9,7 @@ use bytes::Bytes;
 use core::net::IpAddr;
 use std::future::Future;
 use symbolon_crypto::Hash;
-use symbolon_crypto::enc::sha256;
+use symbolon_crypto::merkle::leaf_hash;
 use symbolon_policy::{Action, Decision, PolicyRef, PolicySet};
 use symbolon_state::query::{self, visible};
 use symbolon_state::records::{VersionRecord, VersionState};
@@ -160,6 +160,11 @@ impl Receipt {
     pub fn state_index(&self) -> u64 {
         self.state_index
     }
+
+    /// The hash of its leaf there.
+    pub fn leaf_hash(&self) -> &Hash {
+        &self.decision
+    }
 }
 
 /// What a recorded decision says.
@@ -214,7 +219,7 @@ pub async fn record(log: &impl AuditLog, rulings: Vec<Ruling>) -> Result<Vec<Rec
         .into_iter()
         .map(|ruling| {
             let leaf = audit::encode(&ruling.leaf);
-            let decision = sha256(&leaf);
+            let decision = leaf_hash(&leaf);
             (leaf, (decision, ruling.leaf.state_index, ruling.verdict))
         })
         .unzip();

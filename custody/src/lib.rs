@@ -133,3 +133,4 @@ pub mod gate;
 pub mod heads;
 pub mod replies;
 pub mod snapshots;
+pub mod witness;

@@ -1,5 +1,8 @@
 //! Replies are signed once per audit group: one RFC 9162 tree over the group's reply leaves, one signature over its
 //! root, a path for each reply. So a signature costs one per group, not one per read.
+//!
+//! Beside each reply's leaf stands that of its receipt: where the decision stands in the node's audit log. It costs no
+//! signature of its own, and whoever checks the reply alone need not know of it.
 
 use crate::gate::{Receipt, Refusal};
 use bytes::Bytes;
@@ -36,6 +39,12 @@ impl Group {
         Self { tree }
     }
 
+    /// Over the leaves of the group's replies, in order, each with its receipt's beside it: reply i is leaf 2i.
+    pub fn with_receipts(leaves: &[(Hash, Hash)]) -> Self {
+        let pairs: Vec<Hash> = leaves.iter().flat_map(|(reply, receipt)| [*reply, *receipt]).collect();
+        Self::new(&pairs)
+    }
+
     /// What the node signs for the group.
     pub fn statement(&self, signer: &Signer) -> Vec<u8> {
         signer.replies(&self.tree.root())
@@ -68,6 +77,12 @@ pub fn leaf_of(signer: &Signer, client_key: &Hash, request_hash: &Hash, reply: &
         anchor_chain: &hash(&reply.anchor_chain)?,
     };
     Some(leaf(signer, &fields))
+}
+
+/// Hash of the leaf of a receipt: the decision about this request is leaf `audit_index`, with this hash, of the signer's
+/// audit log.
+pub fn receipt_leaf(signer: &Signer, request_hash: &Hash, audit_index: u64, audit_leaf: &Hash) -> Hash {
+    leaf_hash(&signer.receipt(request_hash, audit_index, audit_leaf))
 }
 
 /// What a client needs of a record to open its value, beside fragments.

@@ -136,9 +136,9 @@ fn every_other_command_is_waited_for_whoever_it_is_about() {
 }
 
 #[test]
-fn of_the_other_entries_only_a_confirmation_is_harmless() {
+fn of_the_other_entries_only_a_confirmation_and_an_audit_anchor_are_harmless() {
     for number in 0..=u16::MAX {
-        let expected = number == Kind::FragmentOk.number();
+        let expected = [Kind::FragmentOk.number(), Kind::AuditAnchor.number()].contains(&number);
         assert_eq!(harmless(number, &Bytes::new(), &interest()), expected, "kind {number}");
     }
 }

@@ -9,7 +9,7 @@ use symbolon_crypto::enc::{Reader, sha256};
 use symbolon_crypto::merkle::{leaf_hash, verify_inclusion};
 use symbolon_crypto::provider::{Portable, Verify};
 use symbolon_crypto::sign::SigningKey;
-use symbolon_custody::replies::{Group, leaf};
+use symbolon_custody::replies::{Group, leaf, receipt_leaf};
 use symbolon_wire::ids::ClusterId;
 use symbolon_wire::statements::{ReplyLeaf, Signer};
 
@@ -153,5 +153,32 @@ proptest! {
         prop_assert!(verify_inclusion(leaf, index, size, &path, &root(&group)).is_err());
         path.truncate(place);
         prop_assert!(verify_inclusion(leaf, index, size, &path, &root(&group)).is_err());
+    }
+}
+
+#[test]
+fn beside_each_reply_stands_its_receipt_under_the_same_signature() {
+    for size in 1..=20_u64 {
+        let replies = leaves(size);
+        let receipts: Vec<Hash> = (0..size)
+            .map(|number| receipt_leaf(&SIGNER, &hash(number), number, &hash(number + 1)))
+            .collect();
+        let pairs: Vec<(Hash, Hash)> = replies.iter().copied().zip(receipts.iter().copied()).collect();
+        let group = Group::with_receipts(&pairs);
+        let root = root(&group);
+        for (index, (reply, receipt)) in (0_u64..).step_by(2).zip(&pairs) {
+            let path = group.path(index).unwrap();
+            verify_inclusion(reply, index, 2 * size, &path, &root).unwrap();
+            assert_eq!(path.first(), Some(receipt), "{index} of {size}");
+        }
+    }
+    let receipt = receipt_leaf(&SIGNER, &hash(1), 2, &hash(3));
+    for other in [
+        receipt_leaf(&SIGNER, &hash(9), 2, &hash(3)),
+        receipt_leaf(&SIGNER, &hash(1), 9, &hash(3)),
+        receipt_leaf(&SIGNER, &hash(1), 2, &hash(9)),
+        receipt_leaf(&Signer { node: 9, ..SIGNER }, &hash(1), 2, &hash(3)),
+    ] {
+        assert_ne!(other, receipt);
     }
 }

@@ -2,9 +2,10 @@
 //! Each is decided by policy and recorded like a read.
 
 use crate::clocks::boot_ms;
+use crate::cosign;
 use crate::machine::ViewAdapter;
-use crate::member::{Member, error};
-use crate::release::{Client, Releases, broken, catch_up, excluded};
+use crate::member::{Member, error, lock};
+use crate::release::{Client, Releases, broken, catch_up};
 use bytes::Bytes;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -35,7 +36,7 @@ pub(crate) struct Answering<'a> {
     pub(crate) request_hash: &'a Hash,
 }
 
-type Answer = Result<response::Result, v1::Error>;
+pub(crate) type Answer = Result<response::Result, v1::Error>;
 
 impl Answering<'_> {
     fn asker(&self) -> Asker<'_> {
@@ -48,13 +49,13 @@ impl Answering<'_> {
         }
     }
 
-    fn on_scene<T>(&self, decide: impl FnOnce(&Scene<'_>) -> Result<T, Fault>) -> Result<T, v1::Error> {
+    pub(crate) fn on_scene<T>(&self, decide: impl FnOnce(&Scene<'_>) -> Result<T, Fault>) -> Result<T, v1::Error> {
         let decided = self.member.on_scene(|scene, _| decide(scene));
         let decided = decided.map_err(|_| error(Code::Internal, "the operating system gives no randomness", ""))?;
         decided.map_err(broken)
     }
 
-    async fn fresh(&self, min_index: u64) -> Result<(), v1::Error> {
+    pub(crate) async fn fresh(&self, min_index: u64) -> Result<(), v1::Error> {
         catch_up(self.member, min_index, Deadline::start(boot_ms()), None).await
     }
 
@@ -239,7 +240,7 @@ impl Answering<'_> {
 
     /// Operators of the roster set policies and identities by their signatures, before any policy exists, so they may
     /// also see them; everyone else as Cedar says.
-    async fn as_operator_or(&self, action: Action) -> Result<(), v1::Error> {
+    pub(crate) async fn as_operator_or(&self, action: Action) -> Result<(), v1::Error> {
         let operator = self
             .member
             .roster
@@ -257,6 +258,7 @@ impl Answering<'_> {
         self.as_operator_or(Action::ReadAudit).await?;
         let limit = u64::from(request.limit.clamp(1, AUDIT_PAGE_MAX));
         let failed = |reason: String| error(Code::Internal, reason, "see the node's log");
+        self.unbroken()?;
         let audit = &self.member.audit;
         let checkpoint = audit
             .checkpoint(&self.member.boot)
@@ -316,7 +318,6 @@ pub(crate) fn status(member: &Member) -> v1::StatusReply {
     let raft = member.consensus.status();
     let standing = member.standing();
     let chain = member.consensus.chain_at(shown.applied).ok().flatten();
-    let (excluded, outvoted) = excluded(member);
     v1::StatusReply {
         node: member.node.into(),
         state: standing.word().to_owned(),
@@ -341,9 +342,16 @@ pub(crate) fn status(member: &Member) -> v1::StatusReply {
         policies: shown.policies.len() as u64,
         releases: member.counters.releases.load(Ordering::Relaxed),
         denials: member.counters.denials.load(Ordering::Relaxed),
-        excluded,
-        outvoted,
+        excluded: member.excluded().into_iter().map(u32::from).collect(),
+        outvoted: lock(&member.heads).outvoted().map(u32::from).collect(),
         syncs: member.store.syncs(),
+        audit_cosigned: member.following.cosigned(),
+        audit_anchored: cosign::anchored(member, member.node)
+            .ok()
+            .flatten()
+            .map_or(0, |anchor| anchor.head.size),
+        audit_fault: member.following.fault().unwrap_or_default(),
+        audit_forks: member.following.forked().into_iter().map(u32::from).collect(),
     }
 }
 

@@ -3,7 +3,9 @@
 use crate::config::AuditMode;
 use crate::member::Boot;
 use bytes::Bytes;
+use symbolon_crypto::Hash;
 use symbolon_crypto::checkpoint::{BadCheckpoint, Checkpoint};
+use symbolon_crypto::witness::TreeHead;
 use symbolon_custody::gate::{AuditFailed, AuditLog};
 use symbolon_store::{AuditFault, SavedCheckpoint, StoreFault};
 use symbolon_wire::audit::origin;
@@ -67,6 +69,49 @@ impl NodeAudit {
             .await?;
         Ok(note)
     }
+
+    /// A checkpoint over the first `size` leaves, signed by this boot; not kept.
+    pub(crate) fn note_at(&self, boot: &Boot, size: u64) -> Result<(Bytes, TreeHead), CheckpointError> {
+        let root = self.log.root(size)?;
+        #[cfg(feature = "sabotage")]
+        let root = match size < self.durable() {
+            true => crate::sabotage::earlier_root(root),
+            false => root,
+        };
+        let name = origin(boot.signer.cluster, boot.signer.node);
+        let note = Checkpoint::new(&name, size, root)?.sign(&boot.checkpoint);
+        Ok((note.into(), TreeHead { size, root }))
+    }
+
+    /// Whether the log begins with this tree.
+    pub(crate) fn has(&self, head: TreeHead) -> Result<bool, AuditFault> {
+        Ok(head.size <= self.durable() && self.log.root(head.size)? == head.root)
+    }
+
+    /// Proof that the tree of `new` leaves goes on from that of `old`.
+    pub(crate) fn consistency(&self, old: u64, new: u64) -> Result<Vec<Bytes>, AuditFault> {
+        Ok(hashes(&self.log.consistency(old, new)?))
+    }
+
+    /// Proof that leaf `index` is in the tree of `size` leaves.
+    pub(crate) fn inclusion(&self, index: u64, size: u64) -> Result<Vec<Bytes>, AuditFault> {
+        Ok(hashes(&self.log.inclusion(index, size)?))
+    }
+
+    /// Keeps a note with t cosignatures.
+    pub(crate) async fn save_cosigned(&self, head: TreeHead, note: Bytes) -> Result<(), AuditFault> {
+        let TreeHead { size, root } = head;
+        self.log.save_cosigned(&SavedCheckpoint { size, root, note }).await
+    }
+
+    /// The newest of them.
+    pub(crate) fn cosigned(&self) -> Result<Option<SavedCheckpoint>, AuditFault> {
+        self.log.cosigned()
+    }
+}
+
+fn hashes(proof: &[Hash]) -> Vec<Bytes> {
+    proof.iter().map(|hash| Bytes::copy_from_slice(hash)).collect()
 }
 
 impl AuditLog for NodeAudit {
@@ -74,6 +119,10 @@ impl AuditLog for NodeAudit {
         let failed = |fault: StoreFault| AuditFailed {
             reason: fault.to_string(),
         };
+        #[cfg(feature = "sabotage")]
+        if crate::sabotage::drops_leaves() {
+            return Ok(self.log.size());
+        }
         let leaves: Vec<Vec<u8>> = leaves.into_iter().map(|leaf| leaf.to_vec()).collect();
         let appended = self.log.append(&leaves).map_err(failed)?;
         let first = appended.first;

@@ -154,6 +154,24 @@ async fn metrics(State(member): State<Arc<Member>>) -> impl IntoResponse {
         "Groups of decisions that shared one sync",
         load(&counters.groups),
     );
+    line(
+        "audit_cosigned",
+        "gauge",
+        "Audit records that enough others have cosigned",
+        status.audit_cosigned,
+    );
+    line(
+        "audit_anchored",
+        "gauge",
+        "Audit records under an anchor in the replicated log",
+        status.audit_anchored,
+    );
+    line(
+        "audit_contradicted",
+        "gauge",
+        "1 if this node's audit log is not the one that others know",
+        u64::from(!status.audit_fault.is_empty()),
+    );
     line("syncs_total", "counter", "Syncs of the store", status.syncs);
     ([(header::CONTENT_TYPE, "text/plain; version=0.0.4")], text)
 }

@@ -10,6 +10,7 @@ mod backup;
 pub mod cli;
 mod clocks;
 mod config;
+mod cosign;
 mod fragments;
 mod genesis;
 mod gossip;
@@ -20,6 +21,7 @@ pub mod machine;
 mod member;
 mod peers;
 mod probe;
+mod proofs;
 mod release;
 mod run;
 #[cfg(feature = "sabotage")]

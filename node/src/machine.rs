@@ -99,7 +99,11 @@ impl NodeMachine {
         let harmless = |effect: &Effect| {
             matches!(
                 effect,
-                Effect::Dealt { .. } | Effect::Confirmed | Effect::Complained { .. } | Effect::SnapshotMark
+                Effect::Dealt { .. }
+                    | Effect::Confirmed
+                    | Effect::Complained { .. }
+                    | Effect::SnapshotMark
+                    | Effect::AuditAnchored { .. }
             )
         };
         if entry.kind == Kind::Ticks.number() || !effects.iter().all(harmless) {

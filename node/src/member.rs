@@ -2,19 +2,20 @@
 
 use crate::audit::NodeAudit;
 use crate::clocks;
+use crate::cosign::Following;
 use crate::intake::Intake;
 use crate::machine::{Shown, ViewAdapter};
 use crate::peers::Peers;
 use crate::vouch::Boots;
 use arc_swap::{ArcSwap, ArcSwapOption};
 use bytes::Bytes;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use symbolon_consensus::{Consensus, StoreFault};
 use symbolon_crypto::Hash;
 use symbolon_crypto::provider::AwsLc;
-use symbolon_crypto::sign::{Ed25519SigningKey, Sign, VerifyingKey};
+use symbolon_crypto::sign::{Ed25519SigningKey, Ed25519VerifyingKey, Sign, VerifyingKey};
 use symbolon_custody::fragments::Holder;
 use symbolon_custody::gate::Scene;
 use symbolon_custody::heads::Heads;
@@ -146,6 +147,8 @@ pub(crate) struct Member {
     pub(crate) snapshots: Arc<Mutex<Collected>>,
     /// Boot statements seen, also before they are applied: (node, counter).
     pub(crate) boots_seen: Arc<Boots>,
+    /// Audit logs: the others', as this node cosigns them, and its own, as they do.
+    pub(crate) following: Following,
     /// Newest clock readings of all nodes.
     pub(crate) ticks: Mutex<BTreeMap<u32, v1::Tick>>,
     /// Counters.
@@ -220,6 +223,26 @@ impl Member {
         applied
             .map(|boot| boot.signing_key.clone())
             .or_else(|| self.boots_seen.signing_key(node, counter))
+    }
+
+    /// The checkpoint key of a node's boot, likewise.
+    pub(crate) fn checkpoint_key(&self, node: u16, counter: u64) -> Option<Ed25519VerifyingKey> {
+        let applied = self.shown.load();
+        let applied = applied.boots.get(&node).filter(|boot| boot.counter == counter);
+        applied
+            .map(|boot| boot.checkpoint_key.clone())
+            .unwrap_or_else(|| self.boots_seen.checkpoint_key(node, counter))
+    }
+
+    /// Nodes that were caught with two histories, of the replicated log or of their audit logs.
+    pub(crate) fn excluded(&self) -> BTreeSet<u16> {
+        let heads: BTreeSet<u16> = lock(&self.heads).excluded().collect();
+        heads.into_iter().chain(self.following.forked()).collect()
+    }
+
+    /// Whether `node` is one of them.
+    pub(crate) fn is_excluded(&self, node: u16) -> bool {
+        lock(&self.heads).is_excluded(node) || self.following.is_forked(node)
     }
 
     /// The last multiple of 256 at or below `applied`, and the chain value there; `None` until the next one on a node

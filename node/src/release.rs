@@ -3,7 +3,7 @@
 
 use crate::clocks::boot_ms;
 use crate::fragments::own_fragment;
-use crate::member::{Member, count, error, lock};
+use crate::member::{Member, count, error};
 use bytes::Bytes;
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -12,7 +12,7 @@ use symbolon_consensus::{Sample, Unapplied};
 use symbolon_crypto::Hash;
 use symbolon_custody::freshness::{Deadline, Interest, harmless};
 use symbolon_custody::gate::{self, Asker, GrantError, Receipt, Recorded, ReleaseGrant, Ruling, Scene};
-use symbolon_custody::replies::{Group, body, leaf_of, refused};
+use symbolon_custody::replies::{Group, body, leaf_of, receipt_leaf, refused};
 use symbolon_state::query;
 use symbolon_state::records::VersionRecord;
 use symbolon_state::{Fault, Subject};
@@ -305,7 +305,8 @@ impl Waiting {
 struct Open {
     reply: v1::ReadReply,
     fragment: ReleasedFragment,
-    leaf: Hash,
+    /// The reply's leaf and its receipt's.
+    leaves: (Hash, Hash),
     respond: oneshot::Sender<ResponseFrame>,
 }
 
@@ -338,10 +339,10 @@ async fn finish(member: &Arc<Member>, releases: &Releases, recorded: impl Iterat
                     continue;
                 }
                 match release(member, &read, permit, &receipt, shown.applied) {
-                    Ok((reply, fragment, leaf)) => group.push(Open {
+                    Ok((reply, fragment, leaves)) => group.push(Open {
                         reply,
                         fragment,
-                        leaf,
+                        leaves,
                         respond,
                     }),
                     Err(error) => drop(respond.send(failed(error))),
@@ -402,7 +403,7 @@ fn release(
     permit: gate::Permit,
     receipt: &Receipt,
     applied: u64,
-) -> Result<(v1::ReadReply, ReleasedFragment, Hash), v1::Error> {
+) -> Result<(v1::ReadReply, ReleasedFragment, (Hash, Hash)), v1::Error> {
     let grant = ReleaseGrant::new(permit, receipt, read.deadline, boot_ms()).map_err(|refused| match refused {
         GrantError::TooLate => {
             count(&member.counters.not_fresh);
@@ -434,7 +435,13 @@ fn release(
     let reply = crate::sabotage::reply(reply);
     let leaf = leaf_of(&member.boot.signer, &read.client.key, &read.request_hash, &reply);
     let leaf = leaf.ok_or_else(|| error(Code::Internal, "a reply has no leaf", ""))?;
-    Ok((reply, released.fragment, leaf))
+    let recorded = receipt_leaf(
+        &member.boot.signer,
+        &read.request_hash,
+        receipt.index(),
+        receipt.leaf_hash(),
+    );
+    Ok((reply, released.fragment, (leaf, recorded)))
 }
 
 fn reply(
@@ -471,6 +478,7 @@ fn reply(
         anchor_chain: Bytes::copy_from_slice(&anchor_chain),
         version: record.version,
         audit_index: receipt.index(),
+        audit_leaf: Bytes::copy_from_slice(receipt.leaf_hash()),
         body: read.request.body.then(|| body(record)),
         ..v1::ReadReply::default()
     })
@@ -478,11 +486,11 @@ fn reply(
 
 /// Signs the group once and sends each reply with its path.
 fn send(member: &Member, group: Vec<Open>) {
-    let leaves: Vec<Hash> = group.iter().map(|open| open.leaf).collect();
-    let tree = Group::new(&leaves);
+    let leaves: Vec<(Hash, Hash)> = group.iter().map(|open| open.leaves).collect();
+    let tree = Group::with_receipts(&leaves);
     let signed = member.boot.signing.sign(&tree.statement(&member.boot.signer));
-    let size = leaves.len() as u64;
-    for (index, open) in (0_u64..).zip(group) {
+    let size = 2 * leaves.len() as u64;
+    for (index, open) in (0_u64..).step_by(2).zip(group) {
         let Open {
             mut reply,
             fragment,
@@ -507,11 +515,4 @@ fn send(member: &Member, group: Vec<Open>) {
         // The client may have gone; the audit log keeps that it could have read.
         drop(respond.send(frame));
     }
-}
-
-/// Nodes caught equivocating, and nodes whose log differs from the one that t nodes agree on; kept here for status.
-pub(crate) fn excluded(member: &Member) -> (Vec<u32>, Vec<u32>) {
-    let heads = lock(&member.heads);
-    let outvoted = heads.outvoted().map(u32::from).collect();
-    (heads.excluded().map(u32::from).collect(), outvoted)
 }

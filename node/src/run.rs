@@ -3,6 +3,7 @@
 use crate::audit::NodeAudit;
 use crate::clocks;
 use crate::config::Config;
+use crate::cosign::{self, Following};
 use crate::fragments::{self, Dealt, News};
 use crate::gossip;
 use crate::http;
@@ -91,6 +92,9 @@ pub(crate) enum RunError {
     /// The audit log.
     #[error("the audit log does not open: {0}")]
     Audit(#[from] AuditFault),
+    /// What this node remembers of the others' audit logs.
+    #[error("what this node cosigned cannot be read: {0}")]
+    Cosigned(#[from] symbolon_crypto::checkpoint::BadCheckpoint),
     /// Agreement.
     #[error("agreement does not start: {0}")]
     Consensus(#[from] StartError),
@@ -350,12 +354,15 @@ pub(crate) async fn run(config: Config) -> Result<(), RunError> {
         boot: Some(boot.statement.clone()),
         software: env!("CARGO_PKG_VERSION").to_owned(),
     };
+    let audit = Arc::new(NodeAudit::new(store.audit()?, config.audit));
+    let following = Following::open(&store, &roster, &audit)?;
     let member = Arc::new(Member {
         node: config.node,
         provider: Arc::new(AwsLc),
         boot,
         local: store.local(),
-        audit: Arc::new(NodeAudit::new(store.audit()?, config.audit)),
+        audit,
+        following,
         store,
         consensus,
         intake: Intake::new(&roster),
@@ -408,6 +415,7 @@ async fn serve(
     tokio::spawn(gossip::ticks(Arc::clone(&member)));
     tokio::spawn(gossip::marks(Arc::clone(&member), config.snapshot_entries));
     tokio::spawn(gossip::announce(Arc::clone(&member)));
+    tokio::spawn(cosign::collect(Arc::clone(&member)));
     tokio::spawn(probe::watch(Arc::clone(&member), token));
     tokio::spawn(announce_standing(Arc::clone(&member)));
     tracing::info!(node = member.node, boot = member.boot.signer.boot_counter, listen = %config.listen, token = member.token, group = tls::GROUP, "started");
@@ -457,6 +465,8 @@ async fn follow(member: Arc<Member>, mut happened: mpsc::UnboundedReceiver<Effec
                 // Nobody confirms it any more: whoever waits for that is to know.
                 member.confirmed.send_modify(|count| *count += 1);
             }
+            Effect::AuditForked { node } => cosign::forked(&member, node).await,
+            Effect::AuditAnchored { node, size } => tracing::debug!(node, size, "an audit log was anchored"),
             Effect::Deleted { .. } | Effect::Policies | Effect::Principals | Effect::SnapshotMark => {}
         }
     }

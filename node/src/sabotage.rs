@@ -22,6 +22,10 @@ enum Lie {
     WrongBody,
     /// Heads of another history, signed.
     OtherHeads,
+    /// A release that it does not write down.
+    Unrecorded,
+    /// Another history of its audit log than the one that was cosigned, signed.
+    ForkedAudit,
     /// No lie but a defect: it panics when it applies a command.
     PanicAtApply,
 }
@@ -33,6 +37,8 @@ fn lie() -> Option<Lie> {
         "other-history" => Some(Lie::OtherHistory),
         "wrong-body" => Some(Lie::WrongBody),
         "other-heads" => Some(Lie::OtherHeads),
+        "unrecorded" => Some(Lie::Unrecorded),
+        "forked-audit" => Some(Lie::ForkedAudit),
         "panic-at-apply" => Some(Lie::PanicAtApply),
         _ => None,
     }
@@ -102,6 +108,19 @@ pub(crate) fn head(mut chain: Hash) -> Hash {
         chain[0] ^= 1;
     }
     chain
+}
+
+/// Whether leaves are dropped instead of being written down.
+pub(crate) fn drops_leaves() -> bool {
+    lie() == Some(Lie::Unrecorded)
+}
+
+/// The root of what the audit log was, as it is signed.
+pub(crate) fn earlier_root(mut root: Hash) -> Hash {
+    if lie() == Some(Lie::ForkedAudit) {
+        root[0] ^= 1;
+    }
+    root
 }
 
 /// Before an entry of this kind is applied.

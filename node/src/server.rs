@@ -2,6 +2,7 @@
 
 use crate::answers::Answering;
 use crate::clocks;
+use crate::cosign;
 use crate::gossip;
 use crate::intake::{self, Arrived, NotArrived, Stranger};
 use crate::member::{Member, count, error};
@@ -262,6 +263,8 @@ async fn answer(member: &Arc<Member>, releases: &Releases, client: Client, bytes
         request::Kind::Resolve(resolve) => answering.resolve(resolve).await,
         request::Kind::Status(_) => answering.status(),
         request::Kind::Audit(audit) => answering.audit(audit).await,
+        request::Kind::Anchor(anchor) => answering.anchor(anchor).await,
+        request::Kind::Proof(proof) => answering.proof(proof).await,
         request::Kind::Policies(policies) => answering.policies(policies).await,
         request::Kind::Principals(principals) => answering.principals(principals).await,
         request::Kind::Report(report) => {
@@ -288,8 +291,7 @@ async fn serve_peer(member: &Arc<Member>, connection: &Connection, leaf: &Leaf, 
     connection.set_max_concurrent_bi_streams(VarInt::from_u32(PEER_STREAMS));
     connection.set_receive_window(VarInt::from_u32(64 * 1024 * 1024));
     while let Ok((send, receive)) = connection.accept_bi().await {
-        let excluded = crate::member::lock(&member.heads).is_excluded(node);
-        if excluded {
+        if member.is_excluded(node) {
             return connection.close(1_u32.into(), b"equivocation");
         }
         let (member, budget) = (Arc::clone(member), Arc::clone(&budget));
@@ -313,8 +315,7 @@ async fn introduced(member: &Arc<Member>, connection: &Connection, leaf: &Leaf) 
     let identity = &member.roster.node(node)?.identity;
     leaf.issued_by(identity, member.provider.as_ref()).ok()?;
     let applied = member.shown.load().boots.get(&node).map_or(0, |boot| boot.counter);
-    let excluded = crate::member::lock(&member.heads).is_excluded(node);
-    if boot.tls_key != leaf.key || boot.counter < applied || node == member.node || excluded {
+    if boot.tls_key != leaf.key || boot.counter < applied || node == member.node || member.is_excluded(node) {
         return None;
     }
     let done = peer_response::Result::Gossip(v1::GossipAck {});
@@ -354,6 +355,10 @@ async fn peer_request(
             gossip::take(member, node, gossip);
             peer_response::Result::Gossip(v1::GossipAck {})
         }
+        Ok(Some(peer_request::Kind::Cosign(offer))) => match cosign::answer(member, node, &offer).await {
+            Ok(cosigned) => peer_response::Result::Cosigned(cosigned),
+            Err(refused) => peer_response::Result::Error(refused),
+        },
         Ok(None) | Err(_) => {
             count(&member.counters.malformed);
             peer_response::Result::Error(error(Code::Malformed, "the message does not parse", ""))

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use symbolon_consensus::{SnapshotGuard, SnapshotMeta, SnapshotRefused};
 use symbolon_crypto::provider::Provider;
-use symbolon_crypto::sign::VerifyingKey;
+use symbolon_crypto::sign::{Ed25519VerifyingKey, VerifyingKey};
 use symbolon_custody::snapshots::{self, Claim, Collected};
 use symbolon_state::BootView;
 use symbolon_wire::roster::Roster;
@@ -27,6 +27,11 @@ impl Boots {
     /// The signing key of a boot.
     pub fn signing_key(&self, node: u16, counter: u64) -> Option<VerifyingKey> {
         lock(&self.0).get(&(node, counter)).map(|boot| boot.signing_key.clone())
+    }
+
+    /// The checkpoint key of a boot.
+    pub fn checkpoint_key(&self, node: u16, counter: u64) -> Option<Ed25519VerifyingKey> {
+        lock(&self.0).get(&(node, counter))?.checkpoint_key.clone()
     }
 }
 

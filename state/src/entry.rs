@@ -20,6 +20,8 @@ pub enum Kind {
     FeatureLevel = 21,
     /// Where a snapshot is taken.
     SnapshotMark = 22,
+    /// How far a node's audit log has come.
+    AuditAnchor = 40,
 }
 
 impl Kind {
@@ -33,6 +35,7 @@ impl Kind {
             20 => Self::Complaint,
             21 => Self::FeatureLevel,
             22 => Self::SnapshotMark,
+            40 => Self::AuditAnchor,
             _ => return None,
         })
     }

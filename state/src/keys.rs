@@ -35,6 +35,8 @@ pub const DONE: u8 = 0x0e;
 pub const DUE: u8 = 0x0f;
 /// Version of the policy set in force.
 pub const POLICY_HEAD: u8 = 0x10;
+/// Anchors of the nodes' audit logs: node.
+pub const AUDIT_ANCHOR: u8 = 0x28;
 /// Removed principals' names and retired ids stay refused through their records, so there is no kind for them.
 ///
 /// Name index: paths of secrets and folders. Parent: tenant ‖ folder.
@@ -141,6 +143,11 @@ pub fn session_use(id: &Hash) -> Vec<u8> {
 /// Key of an applied command.
 pub fn done(principal: PrincipalId, nonce: &[u8; 32]) -> Vec<u8> {
     key(DONE, &[principal.bytes(), nonce])
+}
+
+/// Key of the anchor of a node's audit log.
+pub fn audit_anchor(node: u16) -> Vec<u8> {
+    key(AUDIT_ANCHOR, &[&node.to_be_bytes()])
 }
 
 /// Key under which a record falls due.

@@ -7,6 +7,7 @@
 #![forbid(unsafe_code)]
 
 mod access;
+mod anchors;
 mod clock;
 mod commands;
 mod dealings;

@@ -15,7 +15,7 @@ use std::sync::Arc;
 use symbolon_crypto::Hash;
 use symbolon_crypto::dealing::Sharing;
 use symbolon_crypto::provider::Provider;
-use symbolon_crypto::sign::VerifyingKey;
+use symbolon_crypto::sign::{Ed25519VerifyingKey, VerifyingKey};
 use symbolon_policy::PolicySet;
 use symbolon_wire::ids::{PrincipalId, SecretId};
 use symbolon_wire::limits::SIGNATURES_MAX;
@@ -36,6 +36,8 @@ pub struct BootView {
     pub signing_key: VerifyingKey,
     /// The key that its connections show.
     pub tls_key: VerifyingKey,
+    /// Signs checkpoints and cosignatures; `None` if it is no key, so that nothing is signed by it.
+    pub checkpoint_key: Option<Ed25519VerifyingKey>,
     /// Highest feature level that its build supports.
     pub feature_level: u32,
 }
@@ -98,6 +100,18 @@ pub enum Effect {
     },
     /// A snapshot is to be taken at this entry.
     SnapshotMark,
+    /// A node's audit log was anchored.
+    AuditAnchored {
+        /// Which.
+        node: u16,
+        /// Leaves under the anchor.
+        size: u64,
+    },
+    /// A node signed an audit log that contradicts its anchor.
+    AuditForked {
+        /// Which.
+        node: u16,
+    },
 }
 
 /// The reply of one entry, and its effects.
@@ -190,6 +204,7 @@ impl Machine {
             Some(Kind::Complaint) => self.decoded(payload, |m, msg| m.complaint(records, &msg))?,
             Some(Kind::FeatureLevel) => self.decoded(payload, |m, msg| m.feature_level(records, &msg))?,
             Some(Kind::SnapshotMark) => vec![Effect::SnapshotMark],
+            Some(Kind::AuditAnchor) => self.decoded(payload, |m, msg| m.audit_anchor(records, entry.index, &msg))?,
             None => Vec::new(),
         };
         Ok(Applied {
@@ -338,11 +353,12 @@ pub fn check_boot(roster: &Roster, provider: &dyn Provider, statement: &v1::Boot
 }
 
 fn boot_view(statement: &v1::BootKeys) -> Option<BootView> {
-    <[u8; 32]>::try_from(statement.checkpoint_key.as_ref()).ok()?;
+    let checkpoint_key = <[u8; 32]>::try_from(statement.checkpoint_key.as_ref()).ok()?;
     Some(BootView {
         counter: statement.boot_counter,
         signing_key: VerifyingKey::parse(&statement.signing_key).ok()?,
         tls_key: VerifyingKey::parse(&statement.tls_key).ok()?,
+        checkpoint_key: Ed25519VerifyingKey::from_bytes(&checkpoint_key).ok(),
         feature_level: statement.feature_level,
     })
 }

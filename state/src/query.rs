@@ -3,7 +3,8 @@
 use crate::access::Subject;
 use crate::keys;
 use crate::records::{
-    Boot, KeyOwner, Level, PendingDealing, PolicyRecord, PrincipalRecord, SecretRecord, VersionRecord, VersionState,
+    AnchorRecord, Boot, KeyOwner, Level, PendingDealing, PolicyRecord, PrincipalRecord, SecretRecord, VersionRecord,
+    VersionState,
 };
 use crate::view::{Fault, View, decode, load};
 use prost::Message;
@@ -111,6 +112,11 @@ pub fn confirmations(view: &(impl View + ?Sized), id: SecretId, number: u64, n: 
         Some(state) if !state.destroyed => Ok(Some(confirmed(view, &state, n)?.count_ones() as usize)),
         _ => Ok(None),
     }
+}
+
+/// How far the audit log of `node` is anchored.
+pub fn audit_anchor(view: &(impl View + ?Sized), node: u16) -> Result<Option<AnchorRecord>, Fault> {
+    load(view, &keys::audit_anchor(node))
 }
 
 /// A dealing that a holder has not confirmed.

@@ -144,6 +144,8 @@ pub struct NodeKeys {
     pub identity: SigningKey,
     /// Of its current boot.
     pub signing: SigningKey,
+    /// Of its current boot; `None` before the first.
+    pub checkpoint: Option<Ed25519SigningKey>,
     /// X-Wing seed of the epoch.
     pub seed: [u8; 32],
     /// Boots so far.
@@ -245,6 +247,7 @@ impl World {
             .map(|_| NodeKeys {
                 identity: SigningKey::generate(&mut rng),
                 signing: SigningKey::generate(&mut rng),
+                checkpoint: None,
                 seed: random(&mut rng),
                 boots: 0,
             })
@@ -307,7 +310,9 @@ impl World {
     pub fn boot_statement(&mut self, position: usize) -> v1::BootKeys {
         let signer = self.signer(position);
         let tls = SigningKey::generate(&mut self.rng);
-        let checkpoint = Ed25519SigningKey::generate(&mut self.rng).verifying_key();
+        let checkpoint_key = Ed25519SigningKey::generate(&mut self.rng);
+        let checkpoint = checkpoint_key.verifying_key();
+        self.nodes[position].checkpoint = Some(checkpoint_key);
         let node = &self.nodes[position];
         let signing_key = node.signing.verifying_key().spki();
         let signed = signer.boot(

@@ -202,7 +202,7 @@ impl AuditLog {
         lock(&self.shared.tree).edge = edge;
         let frontier = Frontier::load(size, &self.reader(size)).map_err(|error| self.tile_error(error))?;
         lock(&self.shared.tree).frontier = frontier;
-        if let Some(saved) = self.checkpoint()? {
+        for saved in [self.checkpoint()?, self.cosigned()?].into_iter().flatten() {
             let contradicts = AuditFault::CheckpointContradicts {
                 size,
                 checkpoint: saved.size,
@@ -466,11 +466,23 @@ impl AuditLog {
     /// # Errors
     /// [`AuditFault::BeyondEnd`] if it covers leaves that are not durable.
     pub async fn save_checkpoint(&self, saved: &SavedCheckpoint) -> Result<(), AuditFault> {
+        self.save(keys::CHECKPOINT, saved).await
+    }
+
+    /// Keeps the newest checkpoint that enough others have cosigned, beside the latest. Resolves when it is durable.
+    ///
+    /// # Errors
+    /// [`AuditFault::BeyondEnd`] if it covers leaves that are not durable.
+    pub async fn save_cosigned(&self, saved: &SavedCheckpoint) -> Result<(), AuditFault> {
+        self.save(keys::COSIGNED, saved).await
+    }
+
+    async fn save(&self, key: &[u8], saved: &SavedCheckpoint) -> Result<(), AuditFault> {
         self.within(saved.size)?;
         let mut bytes = saved.size.to_be_bytes().to_vec();
         bytes.extend_from_slice(&saved.root);
         bytes.extend_from_slice(&saved.note);
-        let op = self.shared.store.put(Space::Audit, keys::CHECKPOINT.to_vec(), &bytes)?;
+        let op = self.shared.store.put(Space::Audit, key.to_vec(), &bytes)?;
         let (sender, receiver) = oneshot::channel();
         let done = Box::new(move |result| {
             // The caller may have given up waiting.
@@ -485,7 +497,19 @@ impl AuditLog {
     /// # Errors
     /// [`AuditFault::Store`].
     pub fn checkpoint(&self) -> Result<Option<SavedCheckpoint>, AuditFault> {
-        let Some(bytes) = self.shared.store.get(Space::Audit, keys::CHECKPOINT)? else {
+        self.saved(keys::CHECKPOINT)
+    }
+
+    /// The checkpoint saved last with enough cosignatures.
+    ///
+    /// # Errors
+    /// [`AuditFault::Store`].
+    pub fn cosigned(&self) -> Result<Option<SavedCheckpoint>, AuditFault> {
+        self.saved(keys::COSIGNED)
+    }
+
+    fn saved(&self, key: &[u8]) -> Result<Option<SavedCheckpoint>, AuditFault> {
+        let Some(bytes) = self.shared.store.get(Space::Audit, key)? else {
             return Ok(None);
         };
         let parse = || {

@@ -12,6 +12,7 @@
 //! audit   1 ‖ index u64                                                             leaf
 //!         2 ‖ tile level u8 ‖ tile index u64                                        full tile: 256 hashes
 //!         3                                                                         latest checkpoint
+//!         4                                                                         latest with t cosignatures
 //! chain   index u64
 //! ```
 //!
@@ -22,6 +23,7 @@ use symbolon_consensus::Slot;
 pub(crate) const HEADER: &[u8] = &[0];
 pub(crate) const GENERATION: &[u8] = &[2];
 pub(crate) const CHECKPOINT: &[u8] = &[3];
+pub(crate) const COSIGNED: &[u8] = &[4];
 
 const PART_RECORD: u8 = 1;
 const PART_NAME: u8 = 2;

@@ -30,6 +30,17 @@ pub fn decode(bytes: Bytes) -> Result<AuditLeaf, BadLeaf> {
     Ok(leaf)
 }
 
+/// The name under which a node cosigns the checkpoints of others (C2SP tlog-cosignature).
+pub fn witness(cluster: crate::ids::ClusterId, node: u16) -> String {
+    format!("symbolon.invalid/{cluster}/witness/{node}")
+}
+
+/// The node that cosigns under `name`.
+pub fn witness_node(cluster: crate::ids::ClusterId, name: &str) -> Option<u16> {
+    let node = name.rsplit_once('/')?.1.parse().ok()?;
+    (witness(cluster, node) == name).then_some(node)
+}
+
 /// The origin line of a node's checkpoints (C2SP tlog-checkpoint).
 pub fn origin(cluster: crate::ids::ClusterId, node: u16) -> String {
     format!("symbolon.invalid/{cluster}/audit/{node}")

@@ -33,4 +33,11 @@ pub const PROTOCOL: u32 = 1;
 
 /// The highest feature level that this build supports. A log entry raises the cluster's level once all nodes support it,
 /// so that a rolling upgrade never makes honest nodes differ.
-pub const FEATURE_LEVEL: u32 = 1;
+///
+/// | level | since then |
+/// |---|---|
+/// | 2 | audit anchors count |
+pub const FEATURE_LEVEL: u32 = 2;
+
+/// The feature level from which audit anchors count.
+pub const LEVEL_AUDIT_ANCHORS: u32 = 2;

@@ -83,6 +83,24 @@ impl Signer {
         )
     }
 
+    /// That the node has applied the entry at `log_index`, which anchors the audit log of the node `log` at this size and
+    /// root.
+    pub fn anchored(&self, log: u16, size: u64, root: &Hash, log_index: u64) -> Vec<u8> {
+        self.statement(
+            b"symbolon/v1/anchored",
+            &[&log.to_be_bytes(), &size.to_be_bytes(), root, &log_index.to_be_bytes()],
+        )
+    }
+
+    /// Where the decision about a request stands in the node's audit log: the leaf beside the reply's in the tree of its
+    /// group.
+    pub fn receipt(&self, request_hash: &Hash, audit_index: u64, audit_leaf: &Hash) -> Vec<u8> {
+        self.statement(
+            b"symbolon/v1/receipt",
+            &[request_hash, &audit_index.to_be_bytes(), audit_leaf],
+        )
+    }
+
     /// The root over the replies of one audit group.
     pub fn replies(&self, root: &Hash) -> Vec<u8> {
         self.statement(b"symbolon/v1/replies", &[root])

@@ -28,11 +28,12 @@ messages! {
     RosterBody Operator RosterNode Roster OperatorSignature NodeSignature
     Command CommandSignature CommandBody PutSecret SecretVersions SetPolicies PolicySource
     RegisterPrincipal RemovePrincipal RekeyPrincipal OpenSession
-    BootKeys Tick Ticks FragmentOk Complaint FeatureLevel SnapshotMark
-    Head SnapshotSignature SnapshotEvidence PeerRequest Propose Gossip PeerResponse GossipAck
+    BootKeys Tick Ticks FragmentOk Complaint FeatureLevel SnapshotMark AuditAnchor
+    Head SnapshotSignature SnapshotEvidence PeerRequest Propose Gossip PeerResponse GossipAck Cosign Cosigned
     Hello Request Response Error Submit Submitted Outcome
     ReadRequest ReadReply StoredVersion ListRequest ListReply ListEntry MetadataRequest MetadataReply VersionInfo
     ResolveRequest ResolveReply StatusRequest StatusReply AuditRequest AuditReply
+    AnchorRequest AnchorReply ProofRequest ProofReply
     PoliciesRequest PoliciesReply PrincipalsRequest PrincipalsReply Principal HeadReport Reported
     AuditLeaf
 }

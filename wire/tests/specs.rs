@@ -13,6 +13,7 @@ use bytes::Bytes;
 use example::Example;
 use symbolon_crypto::{
     checkpoint::{Checkpoint, verifier_key},
+    cosignature::cosign,
     enc::{enc, sha256},
     merkle::{Tree, leaf_hash, verify_inclusion},
     provider::{Portable, Verify},
@@ -235,6 +236,7 @@ fn the_example_of_the_release_specification_is_true() {
         group_path: path.iter().map(|hash| copy(hash)).collect(),
         group_signature: copy(&signature),
         audit_index: example.number("audit index"),
+        audit_leaf: Bytes::new(),
         body: None,
     };
     let result = Some(response::Result::Read(reply));
@@ -320,6 +322,22 @@ fn the_example_of_the_audit_specification_is_true() {
         AUDIT.contains(&format!("```note\n{note}```")),
         "the note of the document is not:\n{note}"
     );
+
+    let cosigner: u16 = example.number("cosigner");
+    let cosigner_key = Secret::copy_from(&example.array::<32>("cosigner seed")).unwrap();
+    let cosigner_key = Ed25519SigningKey::from_seed(&cosigner_key);
+    example.shows("cosigner key", cosigner_key.verifying_key().as_bytes());
+    let name = audit::witness(signer.cluster, cosigner);
+    let line = cosign(note.as_bytes(), &name, example.number("cosigned at"), &cosigner_key).unwrap();
+    assert!(
+        AUDIT.contains(&format!("```cosignature\n{line}```")),
+        "the cosignature of the document is not:\n{line}"
+    );
+    let receipt = signer.receipt(&example.array("request hash"), 2, &leaves[2]);
+    example.shows("receipt", &receipt);
+    example.shows("receipt leaf hash", leaf_hash(&receipt));
+    let anchored = signer.anchored(signer.node, 3, &tree.root(), example.number("log index"));
+    example.shows("anchored", &anchored);
     example.finish();
 }
 

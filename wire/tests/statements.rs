@@ -49,6 +49,8 @@ fn all(signer: &Signer) -> Vec<(&'static str, Vec<u8>)> {
         ("fragment-ok", signer.fragment_ok(&[4, 5])),
         ("complaint", signer.complaint(6, &hash(3))),
         ("snapshot", signer.snapshot(0, 10, &hash(1), &hash(2), &hash(3))),
+        ("anchored", signer.anchored(3, 11, &hash(4), 12)),
+        ("receipt", signer.receipt(&hash(1), 13, &hash(2))),
         ("replies", signer.replies(&hash(4))),
         ("reply", signer.reply(&reply(&hashes, [1, 2, 3, 4]))),
         ("command", signing_bytes(b"body")),

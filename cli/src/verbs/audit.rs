@@ -18,6 +18,7 @@ use crate::progress::while_waiting;
 use crate::session::{connect, connect_for_long, endpoint};
 use crate::settings::Settings;
 use crate::times::{brief as brief_time, now_ms, show_ms, time};
+use crate::verbs::prove::Prove;
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Audit {
@@ -28,9 +29,17 @@ pub(crate) enum Audit {
     Tail(Tail),
     /// Recompute the logs from their first entry, and check every checkpoint and boot
     #[command(
-        after_help = "Example:\n  symbolon audit verify\n  symbolon audit verify --node 2\n  symbolon audit verify --dir exported/"
+        after_help = "Example:\n  symbolon audit verify\n  symbolon audit verify --node 2\n  symbolon audit verify --dir exported/\n  symbolon audit verify --proof key.proof"
     )]
     Verify(Verify),
+    /// Prove that a decision stands in its node's log, unchanged, as others have cosigned and anchored it
+    #[command(
+        after_help = "Example:\n  symbolon get prod/stripe/key --receipt key.receipt --out key.txt\n  \
+                      symbolon audit prove key.receipt --to key.proof\n  \
+                      symbolon audit prove 3:48213                  # an entry, as errors and audit tail name it\n  \
+                      symbolon audit verify --proof key.proof       # offline; so does docs/verify_audit.py"
+    )]
+    Prove(Prove),
     /// Write one node's log to a new folder, verified, for later proof
     #[command(after_help = "Example:\n  symbolon audit export --node 2 --to exported/")]
     Export(Export),
@@ -60,6 +69,9 @@ pub(crate) struct Verify {
     /// An exported log instead of the cluster's
     #[arg(long, value_name = "FOLDER")]
     dir: Option<PathBuf>,
+    /// A file of proofs, as audit prove wrote it, instead of logs
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["node", "dir"])]
+    proof: Option<PathBuf>,
 }
 
 #[derive(Debug, Args)]
@@ -77,6 +89,7 @@ pub(crate) async fn audit(verb: &Audit, settings: &Settings) -> Result<u8, Error
     match verb {
         Audit::Tail(tail) => self::tail(tail, settings).await,
         Audit::Verify(verify) => self::verify(verify, settings).await,
+        Audit::Prove(prove) => crate::verbs::prove::prove(prove, settings).await,
         Audit::Export(export) => {
             let client = connect_for_long(settings).await?;
             let done = while_waiting(
@@ -95,6 +108,9 @@ pub(crate) async fn audit(verb: &Audit, settings: &Settings) -> Result<u8, Error
 }
 
 async fn verify(verify: &Verify, settings: &Settings) -> Result<u8, Error> {
+    if let Some(proof) = &verify.proof {
+        return crate::verbs::prove::verify(proof, settings);
+    }
     if let Some(dir) = &verify.dir {
         let pinned = *endpoint(settings)?.genesis();
         settings.output.one(&audited(&audit::verify_dir(dir, &pinned)?))?;
@@ -132,6 +148,7 @@ fn audited(done: &Audited) -> Record {
         .with("node", done.node)
         .with("verdict", "verified")
         .with("entries", done.size)
+        .with("anchored", done.anchored)
         .with("boots", done.boots)
         .with("root", hex::encode(done.root))
 }
@@ -265,7 +282,7 @@ fn brief(entry: &Entry, now_ms: u64) -> (Record, String) {
     (record, leaf.policies.join("; "))
 }
 
-fn decision(leaf: &AuditLeaf) -> String {
+pub(super) fn decision(leaf: &AuditLeaf) -> String {
     match Code::from_number(leaf.code).filter(|_| !leaf.allowed) {
         Some(code) => format!("refused {code}"),
         None if leaf.allowed => "allowed".to_owned(),

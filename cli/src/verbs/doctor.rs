@@ -14,7 +14,7 @@ use crate::output::{Format, Record, write_all};
 use crate::session;
 use crate::settings::Settings;
 use crate::times::{ms, now_ms};
-use crate::verbs::status::Answer;
+use crate::verbs::status::{Answer, audit_faults};
 use crate::verbs::stranger;
 
 #[derive(Debug, Args)]
@@ -246,6 +246,10 @@ async fn nodes(client: &Client, settings: &Settings, lines: &mut Lines) -> Resul
             );
         } else {
             lines.ok("node", found);
+        }
+        for fault in audit_faults(node, &status) {
+            let next = "symbolon status; keep that node's disk and log: they are the evidence";
+            lines.add(Verdict::Fail, "audit", fault, Some(next));
         }
         serving += u16::from(status.state == "serving");
     }

@@ -10,6 +10,7 @@ pub(crate) mod doctor;
 pub(crate) mod identity;
 pub(crate) mod init;
 pub(crate) mod policy;
+pub(crate) mod prove;
 pub(crate) mod run;
 pub(crate) mod secrets;
 pub(crate) mod status;

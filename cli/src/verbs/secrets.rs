@@ -22,6 +22,7 @@ use crate::session::{connect, secret_path};
 use crate::settings::Settings;
 use crate::times::{ms, now_ms, parse_duration, time};
 use crate::values::{self, Source};
+use crate::verbs::prove;
 
 #[derive(Debug, Args)]
 #[command(after_help = "Example:\n  symbolon put prod/stripe/key @key.txt\n  \
@@ -138,7 +139,8 @@ fn trimmed(value: SecretBytes, trim: bool) -> SecretBytes {
 #[derive(Debug, Args)]
 #[command(
     after_help = "Example:\n  symbolon get prod/stripe/key --reveal\n  symbolon get prod/stripe/key > key.txt\n  \
-                        symbolon get prod/stripe/key --out key.txt --version 3 --purpose \"key rotation\""
+                        symbolon get prod/stripe/key --out key.txt --version 3 --purpose \"key rotation\"\n  \
+                        symbolon get prod/stripe/key --out key.txt --receipt key.receipt"
 )]
 pub(crate) struct Get {
     /// Path, such as prod/stripe/key
@@ -155,6 +157,9 @@ pub(crate) struct Get {
     /// Write it to a new file that only you may read
     #[arg(long, value_name = "FILE", conflicts_with = "reveal")]
     out: Option<PathBuf>,
+    /// Keep what the nodes signed for this read, in a new file for symbolon audit prove
+    #[arg(long, value_name = "FILE")]
+    receipt: Option<PathBuf>,
 }
 
 /// `get`.
@@ -170,6 +175,9 @@ pub(crate) async fn get(get: &Get, settings: &Settings) -> Result<u8, Error> {
     let opened = opened.map_err(|error| nothing_there(error, &path))?;
     for culprit in &opened.culprits {
         say(&format!("warning: {culprit}; the value is right all the same"));
+    }
+    if let Some(receipt) = &get.receipt {
+        prove::keep_receipt(receipt, client.roster(), path.as_str(), &opened)?;
     }
     if let Some(out) = &get.out {
         let create = std::fs::OpenOptions::new()

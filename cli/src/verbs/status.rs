@@ -78,6 +78,8 @@ fn record((node, answer): &Answer) -> Record {
             .with("roster", status.roster_version)
             .with("policies", status.policy_version)
             .with("audit_size", status.audit_size)
+            .with("audit_cosigned", status.audit_cosigned)
+            .with("audit_anchored", status.audit_anchored)
             .with("software", status.software.as_str())
             .with("reason", status.reason.as_str()),
         Err(error) => {
@@ -93,6 +95,8 @@ fn record((node, answer): &Answer) -> Record {
                 "roster",
                 "policies",
                 "audit_size",
+                "audit_cosigned",
+                "audit_anchored",
                 "software",
             ];
             let record = Record::new().with("node", *node).with("state", "no answer");
@@ -168,6 +172,7 @@ fn warnings(answers: &[Answer]) -> Vec<String> {
                  into node {outvoted}"
             ));
         }
+        warnings.extend(audit_faults(*node, status));
         if status.token.contains("software") {
             warnings.push(format!("node {node} keeps its keys in files: for development only"));
         }
@@ -184,6 +189,21 @@ fn warnings(answers: &[Answer]) -> Vec<String> {
         }
     }
     warnings
+}
+
+/// What a node says is wrong with audit logs, its own and others'.
+pub(crate) fn audit_faults(node: u16, status: &StatusReply) -> Vec<String> {
+    let mut faults = Vec::new();
+    if !status.audit_fault.is_empty() {
+        let what = crate::output::printable(&status.audit_fault);
+        faults.push(format!("the audit log of node {node} is contradicted: {what}"));
+    }
+    for forked in &status.audit_forks {
+        faults.push(format!(
+            "node {node} keeps the proof that node {forked} signed two histories of its audit log"
+        ));
+    }
+    faults
 }
 
 fn differ(known: &[(u16, &StatusReply)], what: &str, of: impl Fn(&StatusReply) -> String, warnings: &mut Vec<String>) {
@@ -230,6 +250,8 @@ mod tests {
         odd.leader = 2;
         odd.excluded = vec![3];
         odd.outvoted = vec![4];
+        odd.audit_forks = vec![3];
+        odd.audit_fault = "node 1 cosigned a checkpoint over 9 entries; this log has 7".into();
         let text = warnings(&[(1, Ok(serving(10_000, b"a"))), (2, Ok(odd)), (3, Ok(serving(1, b"c")))]).join("\n");
         for expected in [
             "nodes 1 and 2 show different histories",
@@ -237,6 +259,8 @@ mod tests {
             "differ in leader",
             "caught node 3",
             "the log of node 4 is not theirs",
+            "node 3 signed two histories of its audit log",
+            "the audit log of node 2 is contradicted: node 1 cosigned",
         ] {
             assert!(text.contains(expected), "{expected} not in\n{text}");
         }

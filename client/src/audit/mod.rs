@@ -3,18 +3,27 @@
 //! tlog-checkpoint). What is found wrong is named by its index.
 
 mod export;
+mod proof;
+mod prove;
 
 pub use export::{export, verify_dir};
+pub use proof::{
+    Anchored, BadProof, PROOF_FORMAT, Proof, ProofFile, Proven, RECEIPT_FORMAT, ReceiptFile, SignedReply, Statement,
+    verify_proof, verify_proofs,
+};
+pub use prove::{Wanted, prove};
 
 use crate::client::Client;
 use crate::error::{Culprit, Error, Misdeed, Who};
 use crate::hello::Boot;
+use crate::limits::{ANCHOR_ATTEMPTS, PROOF_PAUSE};
 use crate::query::{AuditPage, AuditRange};
 use bytes::Bytes;
 use symbolon_crypto::Hash;
 use symbolon_crypto::checkpoint::{BadCheckpoint, Checkpoint};
 use symbolon_crypto::merkle::{Frontier, leaf_hash};
 use symbolon_crypto::provider::AwsLc;
+use symbolon_crypto::witness::TreeHead;
 use symbolon_wire::ids::ClusterId;
 use symbolon_wire::limits::AUDIT_PAGE_MAX;
 use symbolon_wire::{Code, audit};
@@ -63,6 +72,14 @@ pub enum Defect {
     /// The checkpoint does not verify.
     #[error("the checkpoint does not verify: {0}")]
     Checkpoint(BadCheckpoint),
+    /// The log does not begin with the tree that the replicated log holds an anchor over.
+    #[error(
+        "the log does not begin with the {size} entries that are anchored: at least one was changed, or it was cut"
+    )]
+    Anchor {
+        /// Leaves under the anchor.
+        size: u64,
+    },
     /// Fewer leaves than the checkpoint covers.
     #[error("the log ends at entry {found}; its checkpoint covers {size}")]
     CutShort {
@@ -90,7 +107,7 @@ impl Defect {
             | Self::BootWentBack { index, .. }
             | Self::Changed { index } => Some(index),
             Self::CutShort { found, .. } => Some(found),
-            Self::Checkpoint(_) | Self::Root { .. } => None,
+            Self::Checkpoint(_) | Self::Anchor { .. } | Self::Root { .. } => None,
         }
     }
 
@@ -122,6 +139,8 @@ pub struct Audited {
     pub root: Hash,
     /// Boots that wrote them.
     pub boots: usize,
+    /// How many of them the replicated log holds an anchor over, as t nodes say; `None` offline, or where fewer answer.
+    pub anchored: Option<u64>,
 }
 
 /// Takes a log leaf by leaf.
@@ -229,16 +248,33 @@ impl Verifier {
             size,
             root,
             boots: self.boots.len(),
+            anchored: None,
         })
     }
 }
 
-/// Fetches the whole log of a node and verifies it up to the checkpoint of the first page.
+/// Fetches the whole log of a node and verifies it up to the checkpoint of the first page, and against its anchor: what
+/// the node has rewritten, it has signed anew, but others have not.
 ///
 /// # Errors
 /// [`Code::AuditBroken`], with the first bad entry where it can be told; what the node answers.
 pub async fn verify(client: &Client, node: u16) -> Result<Audited, Error> {
     walk(client, node, |_, _| Ok(())).await.map(|walked| walked.audited)
+}
+
+/// The anchor of a log, if t nodes say alike what it is; while it moves they may need to be asked again.
+async fn anchor(client: &Client, node: u16) -> Option<TreeHead> {
+    for _ in 0..ANCHOR_ATTEMPTS {
+        // Fewer than t that answer say nothing; whoever reads the verdict sees that there was no anchor.
+        if let Some(agreed) = prove::anchor_of(client, node).await.ok()? {
+            return Some(TreeHead {
+                size: agreed.size,
+                root: agreed.root,
+            });
+        }
+        tokio::time::sleep(PROOF_PAUSE).await;
+    }
+    None
 }
 
 /// What a walk over a log ended with.
@@ -256,6 +292,8 @@ async fn walk(
 ) -> Result<Walked, Error> {
     let told = |defect: Defect| defect.told(node);
     let mut verifier = Verifier::new(client.roster().cluster, node);
+    // Before the checkpoint, which must then cover it.
+    let anchor = anchor(client, node).await;
     let fetch = |index| {
         client.audit(
             node,
@@ -276,6 +314,11 @@ async fn walk(
             }
             let hash = verifier.push(leaf.clone()).map_err(told)?;
             each(leaf, &hash)?;
+            if let Some(anchor) = anchor.filter(|anchor| anchor.size == verifier.size())
+                && anchor.root != verifier.frontier.root()
+            {
+                return Err(told(Defect::Anchor { size: anchor.size }));
+            }
         }
         if verifier.size() >= checkpoint.size() || page.leaves.is_empty() {
             break;
@@ -283,6 +326,12 @@ async fn walk(
         page = fetch(verifier.size()).await?;
         verifier.vouch(&page.boots);
     }
-    let audited = verifier.finish(&checkpoint).map_err(told)?;
+    let mut audited = verifier.finish(&checkpoint).map_err(told)?;
+    if let Some(anchor) = anchor {
+        if anchor.size > audited.size {
+            return Err(told(Defect::Anchor { size: anchor.size }));
+        }
+        audited.anchored = Some(anchor.size);
+    }
     Ok(Walked { audited, first })
 }

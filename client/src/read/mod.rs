@@ -64,6 +64,13 @@ pub struct Receipt {
     pub boot_counter: u64,
     /// Index of the decision in its audit log.
     pub audit_index: u64,
+    /// The hash of that decision's leaf, which the node signed together with its reply; `None` from a node that gives no
+    /// receipts.
+    pub audit_leaf: Option<Hash>,
+    /// The client key that the reply is for.
+    pub client_key: Hash,
+    /// The statement of that boot: an encoded [`v1::BootKeys`].
+    pub boot: Bytes,
     /// The signed reply: an encoded [`v1::ReadReply`], without its body.
     pub reply: Bytes,
     /// SHA-256 of the request that it answers.

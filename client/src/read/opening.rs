@@ -159,6 +159,9 @@ fn receipt(reply: &Reply) -> Receipt {
         node: reply.node,
         boot_counter: reply.boot_counter,
         audit_index: reply.audit_index,
+        audit_leaf: reply.audit_leaf,
+        client_key: reply.client_key,
+        boot: reply.boot.clone(),
         reply: reply.encoded(),
         request_hash: reply.request_hash,
     }

@@ -127,6 +127,8 @@ pub struct Behaviour {
     pub other_record: bool,
     /// Signs the group with a key that is not its own.
     pub forged_signature: bool,
+    /// Another audit leaf than the one in its receipt.
+    pub other_receipt: bool,
     /// Says that it is in another state than asked for.
     pub ignores_min_index: bool,
     /// Answers with bytes that are no response.
@@ -423,6 +425,7 @@ impl Shared {
                 self.reports.lock().unwrap().push(report);
                 Answer::Reported(v1::Reported {})
             }
+            Kind::Anchor(_) | Kind::Proof(_) => refusal(Code::UnknownVersion, "an older build", 0),
             Kind::Read(_) | Kind::Submit(_) => unreachable!("answered before"),
         }
     }
@@ -538,11 +541,16 @@ impl Shared {
             anchor_index: anchor,
             anchor_chain: &anchor_chain,
         });
-        // The middle one of a group of three.
+        // The middle one of a group of three, each with its receipt beside it.
+        let mut audit_leaf = leaf_hash(&self.audit.lock().unwrap()[audit_index as usize]);
+        let receipt = signer.receipt(&request_hash, audit_index, &audit_leaf);
         let mut tree = Tree::new();
-        [b"before".as_slice(), &leaf, b"after"]
+        [b"before".as_slice(), b"its", &leaf, &receipt, b"after", b"its"]
             .iter()
             .for_each(|leaf| tree.append(leaf_hash(leaf)));
+        if behaviour.other_receipt {
+            audit_leaf[0] ^= 1;
+        }
         let key = if behaviour.forged_signature {
             &self.keys.tls
         } else {
@@ -567,11 +575,12 @@ impl Shared {
             anchor_index: anchor,
             anchor_chain: copy(&anchor_chain),
             version: version.stored.version,
-            group_size: 3,
-            group_index: 1,
-            group_path: tree.path(1).unwrap().iter().map(|hash| copy(hash)).collect(),
+            group_size: 6,
+            group_index: 2,
+            group_path: tree.path(2).unwrap().iter().map(|hash| copy(hash)).collect(),
             group_signature: copy(&key.sign(&signer.replies(&tree.root()))),
             audit_index,
+            audit_leaf: copy(&audit_leaf),
             body,
         };
         if behaviour.swapped_fragment {
@@ -593,6 +602,8 @@ fn describe(kind: &Kind) -> (&'static str, u64) {
         Kind::Policies(policies) => ("policies", policies.min_index),
         Kind::Principals(principals) => ("principals", principals.min_index),
         Kind::Report(_) => ("report", 0),
+        Kind::Anchor(anchor) => ("anchor", anchor.min_index),
+        Kind::Proof(_) => ("proof", 0),
     }
 }
 

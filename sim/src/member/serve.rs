@@ -46,6 +46,10 @@ async fn peer(member: &Arc<Member>, node: u16, bytes: Bytes) -> Option<Bytes> {
                 Err(refused) => peer_response::Result::Error(refused),
             }
         }
+        peer_request::Kind::Cosign(_) => {
+            let why = "no node of the simulation asks for cosignatures";
+            peer_response::Result::Error(error(Code::Malformed, why))
+        }
         peer_request::Kind::Gossip(gossip) => {
             gossip::take(member, node, gossip);
             peer_response::Result::Gossip(v1::GossipAck {})

@@ -1,0 +1,145 @@
+//! Proofs of single decisions: how far a log is anchored, and the way from a leaf to what others have signed.
+
+use crate::answers::{Answer, Answering};
+use crate::cosign;
+use crate::machine::ViewAdapter;
+use crate::member::error;
+use crate::release::broken;
+use bytes::Bytes;
+use std::collections::BTreeSet;
+use symbolon_crypto::checkpoint::key_id;
+use symbolon_crypto::cosignature::{cosigner_id, signers};
+use symbolon_crypto::sign::Ed25519VerifyingKey;
+use symbolon_custody::gate;
+use symbolon_policy::Action;
+use symbolon_state::query;
+use symbolon_wire::v1::{self, response};
+use symbolon_wire::{Code, audit};
+
+impl Answering<'_> {
+    /// Refuses to show a log that is contradicted: it is not the one that was decided by.
+    pub(crate) fn unbroken(&self) -> Result<(), v1::Error> {
+        match self.member.following.fault() {
+            None => Ok(()),
+            Some(what) => {
+                let message = format!("the audit log of node {} is contradicted: {what}", self.member.node);
+                let next = "keep its disk: what is missing was there; see: symbolon status";
+                Err(error(Code::AuditBroken, message, next))
+            }
+        }
+    }
+
+    /// How far the log of a node is anchored, as this node has applied it. Any registered principal may know.
+    pub(crate) async fn anchor(&self, request: v1::AnchorRequest) -> Answer {
+        self.fresh(request.min_index).await?;
+        self.registered()?;
+        let log = u16::try_from(request.node)
+            .ok()
+            .filter(|log| self.member.roster.node(*log).is_some())
+            .ok_or_else(|| {
+                let message = format!("the roster has no node {}", request.node);
+                error(Code::Malformed, message, "see: symbolon status")
+            })?;
+        let boot = &self.member.boot;
+        let mut reply = v1::AnchorReply {
+            node: self.member.node.into(),
+            boot_counter: boot.signer.boot_counter,
+            state_index: self.member.shown.load().applied,
+            boots: vec![boot.statement.clone()],
+            ..v1::AnchorReply::default()
+        };
+        if let Some(anchor) = cosign::anchored(self.member, log).map_err(broken)? {
+            let head = anchor.head;
+            let statement = boot.signer.anchored(log, head.size, &head.root, anchor.log_index);
+            let signature = boot.signing.sign(&statement);
+            let signature = signature.map_err(|_| error(Code::Internal, "the node cannot sign", "ask another node"))?;
+            reply.boots.extend(self.boots_of(&anchor.note, None)?);
+            reply.checkpoint = anchor.note;
+            reply.log_index = anchor.log_index;
+            reply.signature = Bytes::copy_from_slice(&signature);
+        }
+        Ok(response::Result::Anchor(reply))
+    }
+
+    fn registered(&self) -> Result<(), v1::Error> {
+        let known = self.on_scene(|scene| {
+            let now_ms = gate::later_clock(scene);
+            Ok(query::principal_by_key(scene.view, &self.client.key, now_ms)?.is_some())
+        })?;
+        match known {
+            true => Ok(()),
+            false => {
+                let next = "ask an operator to register it: symbolon agent register";
+                let message = "the connection's key belongs to no live principal";
+                Err(error(Code::UnknownKey, message, next))
+            }
+        }
+    }
+
+    /// The proof of one decision. That there is none yet, or that the log is broken, says nothing of anybody's.
+    pub(crate) async fn proof(&self, request: v1::ProofRequest) -> Answer {
+        let failed = |reason: String| error(Code::Internal, reason, "see the node's log");
+        let log = &self.member.audit;
+        let mut reply = v1::ProofReply {
+            size: log.durable(),
+            ..v1::ProofReply::default()
+        };
+        let leaves = log.leaves(request.index, 1);
+        let leaf = leaves.map_err(|refused| failed(refused.to_string()))?.pop();
+        let decoded = leaf.clone().and_then(|leaf| audit::decode(leaf).ok());
+        let (Some(leaf), Some(decoded)) = (leaf, decoded) else {
+            self.registered()?;
+            self.unbroken()?;
+            return Ok(response::Result::Proof(reply));
+        };
+        if self.member.following.fault().is_some() {
+            self.registered()?;
+            self.unbroken()?;
+        }
+        if decoded.client_key != self.client.key.as_slice() {
+            self.as_operator_or(Action::ReadAudit).await?;
+        }
+        reply.leaf = leaf;
+        let cosigned = log.cosigned().map_err(|refused| failed(refused.to_string()))?;
+        let cosigned = cosigned.filter(|saved| saved.size > request.index);
+        let anchored = (request.index + 1..=reply.size).contains(&request.anchored);
+        let (Some(cosigned), true) = (cosigned, anchored) else {
+            self.member.following.hurry();
+            return Ok(response::Result::Proof(reply));
+        };
+        let (smaller, larger) = (cosigned.size.min(request.anchored), cosigned.size.max(request.anchored));
+        let paths = log
+            .inclusion(request.index, smaller)
+            .and_then(|inclusion| Ok((inclusion, log.consistency(smaller, larger)?)));
+        (reply.inclusion, reply.consistency) = paths.map_err(|refused| failed(refused.to_string()))?;
+        reply.boots = self.boots_of(&cosigned.note, Some(decoded.boot_counter))?;
+        reply.cosigned = cosigned.note;
+        Ok(response::Result::Proof(reply))
+    }
+
+    /// The boots whose keys signed a note, and that of a leaf of this node's.
+    fn boots_of(&self, note: &[u8], leaf_boot: Option<u64>) -> Result<Vec<v1::BootKeys>, v1::Error> {
+        let member = self.member;
+        let cluster = member.roster.cluster;
+        let signed_by: BTreeSet<_> = signers(note).unwrap_or_default().into_iter().collect();
+        let reader = member.store.reader();
+        let view = ViewAdapter::new(&reader);
+        let mut boots = Vec::new();
+        for node in member.roster.indices() {
+            let statements = query::boots(&view, node).map_err(broken)?;
+            for (statement, _) in statements {
+                let key = <[u8; 32]>::try_from(statement.checkpoint_key.as_ref()).ok();
+                let Some(key) = key.and_then(|key| Ed25519VerifyingKey::from_bytes(&key).ok()) else {
+                    continue;
+                };
+                let (origin, witness) = (audit::origin(cluster, node), audit::witness(cluster, node));
+                let (as_log, as_witness) = (key_id(&origin, &key), cosigner_id(&witness, &key));
+                let needed = signed_by.contains(&(origin, as_log)) || signed_by.contains(&(witness, as_witness));
+                if needed || (node == member.node && Some(statement.boot_counter) == leaf_boot) {
+                    boots.push(statement);
+                }
+            }
+        }
+        Ok(boots)
+    }
+}
