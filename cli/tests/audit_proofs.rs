@@ -50,6 +50,11 @@ impl World {
             world.ok(&[&register[..], &["--purpose", "test", "--expires", "1h"]].concat());
         }
         world.ok(&["put", "prod/key", "@value", "--wait", "full"]);
+        // Some records on every node, so that every path has hashes.
+        for node in ["1", "2", "3"].repeat(2) {
+            let refused = world.run_as("other", &["audit", "tail", "--node", node]);
+            assert_ne!(refused.status.code(), Some(0), "node {node} shows its log to everyone");
+        }
         world
     }
 
@@ -83,16 +88,17 @@ impl World {
         self.ok_as("op-1", arguments)
     }
 
-    fn genesis(&self) -> String {
-        let (_, genesis) = self.cluster.endpoint().split_once("?genesis=").unwrap();
-        genesis.to_owned()
-    }
-
     /// What `docs/verify_audit.py` says of a file.
     fn python(&self, name: &str) -> Output {
+        let (_, genesis) = self.cluster.endpoint().split_once("?genesis=").unwrap();
+        self.python_by(genesis, name)
+    }
+
+    /// The same, for whoever knows another genesis hash.
+    fn python_by(&self, genesis: &str, name: &str) -> Output {
         let script = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../docs/verify_audit.py");
         let mut command = Command::new("python3");
-        command.arg("-B").arg(script).arg(self.path(name)).arg(self.genesis());
+        command.arg("-B").arg(script).arg(self.path(name)).arg(genesis);
         let output = command.output().unwrap();
         let missing = text(&output.stderr).contains("ModuleNotFoundError");
         assert!(!missing, "run scripts/setup: {}", text(&output.stderr));
@@ -264,12 +270,43 @@ fn every_forgery(world: &World, file: &Value) {
         proof["receipt"] = receipt_of_the_other.clone()
     });
 
+    the_receipt_of_another_read(world, file);
     let mut other_roster = file.clone();
     other_roster["roster"] = flipped(&file["roster"]);
     world.both_refuse("another roster", &other_roster);
+    let other_genesis = "0".repeat(64);
+    let endpoint = format!("symbolon://127.0.0.1:9?genesis={other_genesis}");
+    let ours = world.run_as(
+        "bot",
+        &["--endpoint", &endpoint, "audit", "verify", "--proof", "key.proof"],
+    );
+    assert_eq!(ours.status.code(), Some(9), "{}", text(&ours.stdout));
+    let theirs = world.python_by(&other_genesis, "key.proof");
+    assert_eq!(theirs.status.code(), Some(1), "{}", text(&theirs.stdout));
     let mut nothing = file.clone();
     nothing["proofs"] = Value::Array(Vec::new());
     world.both_refuse("no proofs", &nothing);
+}
+
+/// Properly signed by the same node, but for another of its entries. Any two reads share a node.
+fn the_receipt_of_another_read(world: &World, file: &Value) {
+    world.ok_as(
+        "bot",
+        &["get", "prod/key", "--out", "again", "--receipt", "again.receipt"],
+    );
+    let again: Value = serde_json::from_slice(&fs::read(world.path("again.receipt")).unwrap()).unwrap();
+    let mut forged = file.clone();
+    let mut swapped = 0;
+    for proof in forged["proofs"].as_array_mut().unwrap() {
+        let receipts = again["receipts"].as_array().unwrap();
+        if let Some(other) = receipts.iter().find(|other| other["node"] == proof["node"]) {
+            proof["receipt"] = other.clone();
+            proof["receipt"]["entry"] = proof["entry"].clone();
+            swapped += 1;
+        }
+    }
+    assert!(swapped > 0);
+    world.both_refuse("the receipt of another read", &forged);
 }
 
 /// A decision is shown to whoever asked for it, and to whoever may read the log.
