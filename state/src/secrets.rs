@@ -128,11 +128,7 @@ fn write_version(
     store(records, keys::version(id, put.version), &record);
     let state = VersionState {
         created_ms: place.now_ms,
-        expires_ms: if put.ttl_ms == 0 {
-            0
-        } else {
-            place.now_ms.saturating_add(put.ttl_ms)
-        },
+        expires_ms: if put.ttl_ms == 0 { 0 } else { place.now_ms + put.ttl_ms },
         author: record.author,
         ciphertext_bytes: u32::try_from(put.ciphertext.len()).unwrap_or(u32::MAX),
         log_index: place.index,

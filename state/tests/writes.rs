@@ -504,22 +504,6 @@ fn a_version_past_its_time_to_live_is_not_shown() {
 }
 
 #[test]
-fn a_time_to_live_past_the_end_of_time_ends_there_instead_of_bringing_every_node_down() {
-    let Scene { mut world, id, .. } = scene();
-    let mut agent = world.stranger();
-    let mut registration = world.registration(&agent, "late");
-    registration.expires_ms = u64::MAX;
-    assert_eq!(world.by_operators(Payload::Register(registration)).code, 0);
-    world.tick_all(u64::MAX - 100_000);
-    let mut put: Put = world.put(&mut agent, "a/b", id, 1, b"one");
-    put.message.ttl_ms = 200_000;
-    let outcome = world.submit_put(&agent, &put);
-    assert_eq!(outcome.code, 0, "{}", outcome.message);
-    let (_, state) = query::version(&world.records, id, 1).unwrap().unwrap();
-    assert_eq!(state.expires_ms, u64::MAX);
-}
-
-#[test]
 fn listings_show_secrets_and_folders_once() {
     let Scene {
         mut world, mut agent, ..
