@@ -1,5 +1,5 @@
 # Two commands for a fresh machine: `make demo` and `make test`. Each installs what it lacks.
-.PHONY: demo test check bench build sabotaged setup constant-time
+.PHONY: demo test check bench build sabotaged setup fuzz constant-time
 
 # Build tools, a PKCS#11 token in software, and gcore for the demo's core dumps.
 setup:
@@ -23,7 +23,8 @@ test: sabotaged
 	cargo test --workspace
 
 # Everything that needs no RocksDB: quick, while working.
-NO_ROCKSDB = --workspace --exclude symbolon-store --exclude symbolon-node --exclude symbolon-sim --exclude symbolon-benches
+NO_ROCKSDB = --workspace --exclude symbolon-store --exclude symbolon-node --exclude symbolon-sim --exclude symbolon-benches \
+	--exclude symbolon-fuzz
 check:
 	cargo fmt --all --check
 	cargo clippy $(NO_ROCKSDB) --all-targets -- -D warnings
@@ -31,7 +32,11 @@ check:
 
 bench: setup
 	cargo build --release -p symbolon-cli -p symbolon-node -p symbolon-benches --bins
-	target/release/symbolon-bench
+	target/release/symbolon-bench $(ARGS)
+
+# Each target for SECONDS (60), all or those in TARGETS; needs a nightly compiler and cargo-fuzz, and says so.
+fuzz:
+	@FUZZ_SECONDS=$(or $(SECONDS),60) TARGETS="$(TARGETS)" scripts/fuzz
 
 # Whether what is done with secrets depends on them; needs valgrind, and says so.
 constant-time:

@@ -24,15 +24,23 @@ pub(crate) struct Usage {
     pub(crate) syncs: u64,
 }
 
+/// What was used between two of them.
+pub(crate) struct Used {
+    pub(crate) nodes_us: f64,
+    pub(crate) client_us: f64,
+    /// Counted by our nodes only.
+    pub(crate) syncs: Option<u64>,
+    /// Where the machine counts them.
+    pub(crate) instructions: Option<u64>,
+}
+
 impl Usage {
     pub(crate) async fn now(cluster: &mut Cluster, operator: &Client) -> Result<Self, MeasureError> {
         let mut nodes_us = 0.0;
         for node in cluster.nodes() {
             nodes_us += process_us(cluster.pid(node)?)?;
         }
-        let own = getrusage(UsageWho::RUSAGE_SELF).map_err(MeasureError::Own)?;
-        let us = |time: nix::sys::time::TimeVal| time.tv_sec() as f64 * 1e6 + time.tv_usec() as f64;
-        let client_us = us(own.user_time()) + us(own.system_time());
+        let client_us = own_us()?;
         let syncs = operator
             .status()
             .await
@@ -47,17 +55,32 @@ impl Usage {
         })
     }
 
-    pub(crate) fn since(&self, before: &Self) -> Self {
-        Self {
+    pub(crate) fn since(&self, before: &Self) -> Used {
+        Used {
             nodes_us: self.nodes_us - before.nodes_us,
             client_us: self.client_us - before.client_us,
-            syncs: self.syncs - before.syncs,
+            // A node that did not answer the second time makes the sum smaller.
+            syncs: self.syncs.checked_sub(before.syncs),
+            instructions: None,
         }
     }
 }
 
+/// User and system time of this process, µs.
+pub(crate) fn own_us() -> Result<f64, MeasureError> {
+    let own = getrusage(UsageWho::RUSAGE_SELF).map_err(MeasureError::Own)?;
+    let us = |time: nix::sys::time::TimeVal| time.tv_sec() as f64 * 1e6 + time.tv_usec() as f64;
+    Ok(us(own.user_time()) + us(own.system_time()))
+}
+
+/// Process ids of the nodes.
+pub(crate) fn pids(cluster: &mut Cluster) -> Result<Vec<u32>, MeasureError> {
+    let nodes = cluster.nodes();
+    nodes.into_iter().map(|node| Ok(cluster.pid(node)?)).collect()
+}
+
 /// User and system time of a process, µs; the kernel counts in ticks of 10 ms.
-fn process_us(pid: u32) -> Result<f64, MeasureError> {
+pub(crate) fn process_us(pid: u32) -> Result<f64, MeasureError> {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat"))?;
     let (_, fields) = stat.rsplit_once(')').ok_or(MeasureError::Proc)?;
     let mut fields = fields.split_whitespace().skip(11);
@@ -72,21 +95,18 @@ fn process_us(pid: u32) -> Result<f64, MeasureError> {
 
 /// Resident memory of each node, KiB.
 pub(crate) fn memory(cluster: &mut Cluster) -> Result<Vec<u64>, MeasureError> {
-    let mut all = Vec::new();
-    for node in cluster.nodes() {
-        let status = std::fs::read_to_string(format!("/proc/{}/status", cluster.pid(node)?))?;
-        let line = status
-            .lines()
-            .find(|line| line.starts_with("VmRSS:"))
-            .ok_or(MeasureError::Proc)?;
-        let kib = line
-            .split_whitespace()
-            .nth(1)
-            .and_then(|kib| kib.parse().ok())
-            .ok_or(MeasureError::Proc)?;
-        all.push(kib);
-    }
-    Ok(all)
+    pids(cluster)?.into_iter().map(resident_kib).collect()
+}
+
+/// Resident memory of a process, KiB.
+pub(crate) fn resident_kib(pid: u32) -> Result<u64, MeasureError> {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status"))?;
+    let line = status
+        .lines()
+        .find(|line| line.starts_with("VmRSS:"))
+        .ok_or(MeasureError::Proc)?;
+    let kib = line.split_whitespace().nth(1).and_then(|kib| kib.parse().ok());
+    kib.ok_or(MeasureError::Proc)
 }
 
 /// Bytes on disk of all nodes' data.

@@ -1,5 +1,6 @@
 //! For the tests of stores and of what is built on agreement.
 
+use std::collections::BTreeSet;
 use std::future::Future;
 use std::marker::PhantomData;
 use std::sync::Arc;
@@ -9,9 +10,12 @@ use openraft::StorageError;
 use openraft::testing::log::{StoreBuilder, Suite};
 
 use crate::apply::{Opening, StateAdapter};
+use crate::frame::{AppendReply, Ballot, Malformed, Refusal, Reply, Request, TransferReply};
 use crate::log::{FaultCell, LogAdapter};
-use crate::types::TypeConfig;
-use crate::{Committed, Fatal, Outcome, Progress, Records, StateMachine, Storage, View};
+use crate::types::{
+    Entry, EntryPayload, KIND_APPLICATION, Membership, Payload, StoredMembership, TypeConfig, Vote, log_id,
+};
+use crate::{Committed, Fatal, Outcome, Progress, Records, SnapshotMeta, StateMachine, Storage, View};
 
 /// Applies nothing.
 #[derive(Clone, Copy, Debug, Default)]
@@ -70,4 +74,102 @@ pub async fn storage_suite<G: Send + Sync>(
     Suite::test_all(Builder(open, PhantomData))
         .await
         .map_err(|error| error.to_string())
+}
+
+/// What a member reads of a request, encoded again: for fuzzing.
+///
+/// # Errors
+/// [`Malformed`].
+pub fn reencoded_request(frame: Bytes) -> Result<Bytes, Malformed> {
+    Request::decode(frame).map(|request| request.encode())
+}
+
+/// What a member reads of a reply, encoded again: for fuzzing.
+///
+/// # Errors
+/// [`Malformed`].
+pub fn reencoded_reply(frame: Bytes) -> Result<Bytes, Malformed> {
+    Reply::decode(frame).map(|reply| reply.encode())
+}
+
+/// What a member reads of a snapshot's description, encoded again: for fuzzing.
+pub fn reencoded_meta(bytes: &[u8]) -> Option<Bytes> {
+    SnapshotMeta::decode(bytes).map(|meta| meta.encode())
+}
+
+/// The description of a snapshot of three members.
+pub fn meta() -> Bytes {
+    described().encode()
+}
+
+fn described() -> SnapshotMeta {
+    let voters: BTreeSet<u64> = (1..=3).collect();
+    SnapshotMeta {
+        incarnation: 1,
+        index: 256,
+        term: 3,
+        chain: [4; 32],
+        state_root: [5; 32],
+        records: 6,
+        bytes: 7,
+        membership: StoredMembership::new(Some(log_id(1, 1)), Membership::new_with_defaults(vec![voters], [])),
+    }
+}
+
+/// One frame of each type.
+pub fn frames() -> Vec<Bytes> {
+    let vote = Vote::new_committed(3, 1);
+    let ballot = Ballot {
+        vote: Vote::new(4, 2),
+        last: Some(log_id(1, 2)),
+        transfer: true,
+    };
+    let payload = Payload {
+        kind: KIND_APPLICATION,
+        bytes: Bytes::from_static(b"payload"),
+    };
+    let requests = [
+        Request::Append {
+            vote,
+            previous: Some(log_id(2, 4)),
+            commit: Some(log_id(1, 1)),
+            entries: vec![Entry {
+                log_id: log_id(3, 5),
+                payload: EntryPayload::Normal(payload),
+            }],
+        },
+        Request::Vote(ballot.clone()),
+        Request::PreVote(ballot),
+        Request::Transfer {
+            vote,
+            to: 3,
+            last: Some(log_id(3, 7)),
+        },
+        Request::Offer {
+            vote,
+            transfer: 7,
+            meta: Box::new(described()),
+            evidence: Bytes::from_static(b"evidence"),
+        },
+        Request::Chunk {
+            transfer: 7,
+            number: 0,
+            last: true,
+            records: vec![(b"k".to_vec(), Bytes::from_static(b"v"))],
+        },
+    ];
+    let replies = [
+        Reply::Append(AppendReply::HigherVote(Vote::new(9, 3))),
+        Reply::Vote {
+            vote: Vote::new(9, 3),
+            granted: true,
+            last: Some(log_id(1, 1)),
+        },
+        Reply::Transfer(TransferReply::LogNotFlushed),
+        Reply::Taken,
+        Reply::Installed { vote },
+        Reply::Refused(Refusal::NoRoom),
+    ];
+    let requests = requests.iter().map(Request::encode);
+    requests.chain(replies.iter().map(Reply::encode)).collect()
 }

@@ -90,7 +90,12 @@ async fn a_node_that_signs_heads_of_another_history_is_outvoted_and_the_others_g
             .put("prod/key", format!("{round}").as_bytes(), PutOptions::default())
             .await
             .unwrap_or_else(|error| panic!("round {round}: {error}\n{}", run.logs()));
-        let opened = run.reader.get("prod/key", None, "").await;
+        // While the honest nodes ask each other, for some milliseconds, they release nothing.
+        let mut opened = run.reader.get("prod/key", None, "").await;
+        let until = std::time::Instant::now() + Duration::from_secs(5);
+        while opened.is_err() && std::time::Instant::now() < until {
+            opened = run.reader.get("prod/key", None, "").await;
+        }
         let opened = opened.unwrap_or_else(|error| panic!("round {round}: {error}\n{}", run.logs()));
         assert_eq!(opened.value.expose(), format!("{round}").as_bytes());
         let log = |node| std::fs::read_to_string(run.cluster.paths().log(node)).unwrap();

@@ -195,12 +195,17 @@ impl Config {
 
     /// Reads and checks a file, and says what is in force as a file would: every setting, defaults marked.
     pub(crate) fn in_force(path: &Path) -> Result<String, ConfigError> {
-        let (config, text) = Self::read_with_text(path)?;
+        Self::in_force_of(path, &Self::read_with_text(path)?.1)
+    }
+
+    /// The same for a text, as if it stood in the file `path`.
+    pub(crate) fn in_force_of(path: &Path, text: &str) -> Result<String, ConfigError> {
+        let config = Self::parse(path, text)?;
         let syntax = |reason| ConfigError::Syntax {
             path: path.to_owned(),
             reason: Box::new(reason),
         };
-        let given: toml::Table = toml::from_str(&text).map_err(syntax)?;
+        let given: toml::Table = toml::from_str(text).map_err(syntax)?;
         config.described(&given).map_err(|reason| ConfigError::Unwritable {
             path: path.to_owned(),
             reason: Box::new(reason),
@@ -233,7 +238,12 @@ impl Config {
             return Err(ConfigError::TooLarge { path: path.to_owned() });
         }
         let text = std::fs::read_to_string(path).map_err(unreadable)?;
-        let mut config: Self = toml::from_str(&text).map_err(|reason| ConfigError::Syntax {
+        Ok((Self::parse(path, &text)?, text))
+    }
+
+    /// Checks the text of the file `path`.
+    fn parse(path: &Path, text: &str) -> Result<Self, ConfigError> {
+        let mut config: Self = toml::from_str(text).map_err(|reason| ConfigError::Syntax {
             path: path.to_owned(),
             reason: Box::new(reason),
         })?;
@@ -244,7 +254,7 @@ impl Config {
                 setting,
                 what,
             }),
-            None => Ok((config, text)),
+            None => Ok(config),
         }
     }
 

@@ -30,3 +30,12 @@ mod server;
 mod submit;
 mod token;
 pub mod vouch;
+
+/// What a configuration would put in force, every setting, as `check-config` shows it; or why it is refused. `text` is
+/// looked at as if it stood in the file `path`, which is not opened: the fuzzing target of the configuration.
+///
+/// # Errors
+/// What `check-config` says.
+pub fn check_config(path: &std::path::Path, text: &str) -> Result<String, String> {
+    config::Config::in_force_of(path, text).map_err(|refused| refused.to_string())
+}

@@ -95,6 +95,20 @@ pub const ARROWS: &[(&str, &[&str])] = &[
             "symbolon-crypto",
         ],
     ),
+    // Feeds any bytes to whatever takes bytes from outside; nothing depends on it.
+    (
+        "symbolon-fuzz",
+        &[
+            "symbolon-client",
+            "symbolon-node",
+            "symbolon-custody",
+            "symbolon-consensus",
+            "symbolon-state",
+            "symbolon-policy",
+            "symbolon-wire",
+            "symbolon-crypto",
+        ],
+    ),
     ("symbolon-repo-tests", &[]),
 ];
 

@@ -54,8 +54,6 @@ async fn peer(member: &Arc<Member>, node: u16, bytes: Bytes) -> Option<Bytes> {
             gossip::take(member, node, gossip);
             peer_response::Result::Gossip(v1::GossipAck {})
         }
-        // Audit logs are cosigned and anchored on real processes only.
-        peer_request::Kind::Cosign(_) => return None,
     };
     Some(v1::PeerResponse { result: Some(result) }.encode_to_vec().into())
 }
