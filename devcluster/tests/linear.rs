@@ -12,8 +12,8 @@ use std::time::Duration;
 use symbolon_client::{Client, Code, Error, Options, PutOptions, v1};
 use symbolon_crypto::enc::sha256;
 use symbolon_devcluster::AgentSpec;
-use symbolon_linear::Operation;
-use symbolon_linear::secret::{Answer, Call, Change, Secret, linearizable};
+use symbolon_linear::secret::{Answer, Call, Change, Secret};
+use symbolon_linear::{Operation, check};
 
 type Op = Operation<Call, Answer>;
 
@@ -150,13 +150,13 @@ async fn work(history: Arc<History>, writer: Arc<Client>, steady: Arc<Client>, f
             }
             82..97 => {
                 // A write wants to know what it follows; metadata tells also what is hidden.
-                let known = steady_latest(&writer, secret).await;
+                let known = latest_version(&writer, secret).await;
                 if let Some(latest) = known {
                     write(&history, &writer, secret, latest).await;
                 }
             }
             kind => {
-                if let Some(latest) = steady_latest(&writer, secret).await
+                if let Some(latest) = latest_version(&writer, secret).await
                     && latest > 0
                 {
                     let how = [Change::Delete, Change::Undelete, Change::Destroy][kind - 97];
@@ -168,7 +168,7 @@ async fn work(history: Arc<History>, writer: Arc<Client>, steady: Arc<Client>, f
 }
 
 /// The latest version as one node knows it; 0 if there is none.
-async fn steady_latest(client: &Client, secret: u64) -> Option<u64> {
+async fn latest_version(client: &Client, secret: u64) -> Option<u64> {
     match client.metadata(&path(secret)).await {
         Ok(metadata) => Some(metadata.latest),
         Err(error) if error.code == Code::NotFound => Some(0),
@@ -291,6 +291,6 @@ async fn what_clients_of_real_processes_saw_is_linearizable() {
             .map(|(_, one)| one.clone())
             .collect();
         let initial = Secret::new(rights, BTreeSet::from([STEADY]));
-        linearizable(initial, &of_secret).unwrap_or_else(|fault| panic!("{}: {fault}", path(secret)));
+        check(initial, &of_secret).unwrap_or_else(|fault| panic!("{}: {fault}", path(secret)));
     }
 }

@@ -1,7 +1,7 @@
 //! One secret as its clients see it, with the policy that says who may read it: versions that follow each other, each
 //! shown, hidden or destroyed; changes that name what they follow.
 
-use super::{Fault, Object, Operation, check};
+use super::Object;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -195,12 +195,4 @@ impl Object for Secret {
             None => then,
         }
     }
-}
-
-/// Whether what clients did to one secret is linearizable.
-///
-/// # Errors
-/// [`Fault`].
-pub fn linearizable(initial: Secret, operations: &[Operation<Call, Answer>]) -> Result<(), Fault> {
-    check(initial, operations)
 }

@@ -3,8 +3,8 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 use std::collections::BTreeSet;
-use symbolon_linear::Operation;
-use symbolon_linear::secret::{Answer, Call, Change, Secret, linearizable};
+use symbolon_linear::secret::{Answer, Call, Change, Secret};
+use symbolon_linear::{Operation, check};
 
 type Op = Operation<Call, Answer>;
 
@@ -73,12 +73,12 @@ fn rights(previous: u64, may: bool) -> Call {
 }
 
 fn passes(history: &[Op]) -> bool {
-    linearizable(Secret::new(1, BTreeSet::from([1, 2])), history).is_ok()
+    check(Secret::new(1, BTreeSet::from([1, 2])), history).is_ok()
 }
 
 /// The first history is sound, the second is not.
 fn told_apart(sound: &[Op], broken: &[Op]) {
-    assert_eq!(linearizable(Secret::new(1, BTreeSet::from([1, 2])), sound), Ok(()));
+    assert_eq!(check(Secret::new(1, BTreeSet::from([1, 2])), sound), Ok(()));
     assert!(!passes(broken), "the broken history passes");
 }
 

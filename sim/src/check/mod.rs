@@ -253,6 +253,46 @@ pub(crate) mod broken {
     }
 
     #[test]
+    fn an_acknowledgement_proves_nothing_where_one_node_lies_but_a_forged_value_is_found() {
+        use crate::history::Call;
+        let called = |op, call| What::Called { op, agent: 1, call };
+        let done = |op| What::Answered {
+            op,
+            answer: Answer::Done {
+                index: op,
+                chain: [0; 32],
+            },
+        };
+        let grant = Call::Change {
+            kind: ChangeKind::Policies(Grants::everything(1)),
+            previous: 0,
+        };
+        let write = Call::Write {
+            key: KEY,
+            version: 1,
+            record: [1; 32],
+            value: [1; 32],
+            confirmed_by: 0,
+        };
+        let read = |answer| {
+            let begun = vec![called(1, grant.clone()), done(1), called(2, write.clone()), done(2)];
+            let read = vec![called(3, Call::Read(KEY)), What::Answered { op: 3, answer }];
+            history([begun, read].concat())
+        };
+        let value = |mark: u8| Answer::Value {
+            version: 1,
+            record: [mark; 32],
+            value: [mark; 32],
+        };
+        let dropped = read(Answer::Nothing);
+        assert_eq!(despite_a_liar(&dropped, 3), Vec::new());
+        assert!(!registers::check(&dropped).is_empty(), "without a liar it is a loss");
+        assert_eq!(despite_a_liar(&read(value(1)), 3), Vec::new());
+        assert!(!despite_a_liar(&read(value(9)), 3).is_empty());
+        assert!(!despite_a_liar(&read(Answer::Wrong("it does not open".to_owned())), 3).is_empty());
+    }
+
+    #[test]
     fn rights_follow_the_log_and_not_its_repetitions() {
         let mut whats = revoked_at_9();
         // The grant is logged again after the revocation, under its old nonce.
