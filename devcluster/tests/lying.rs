@@ -84,7 +84,6 @@ async fn a_node_that_signs_heads_of_another_history_is_outvoted_and_the_others_g
     run.cluster.kill(LIAR).unwrap();
     run.cluster.start_sabotaged(LIAR, "other-heads").unwrap();
     // The liar may freeze what it contradicts only until the honest nodes have compared their own heads there.
-    let outvoted = |log: &str| log.contains("differs from the one that t nodes agree on");
     for round in 0..200 {
         run.writer
             .put("prod/key", format!("{round}").as_bytes(), PutOptions::default())
@@ -98,15 +97,13 @@ async fn a_node_that_signs_heads_of_another_history_is_outvoted_and_the_others_g
         }
         let opened = opened.unwrap_or_else(|error| panic!("round {round}: {error}\n{}", run.logs()));
         assert_eq!(opened.value.expose(), format!("{round}").as_bytes());
-        let log = |node| std::fs::read_to_string(run.cluster.paths().log(node)).unwrap();
-        if round > 20 && outvoted(&log(1)) && outvoted(&log(2)) {
+        if round > 20 && outvoted(&run, 1) && outvoted(&run, 2) {
             break;
         }
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
-    let log = |node| std::fs::read_to_string(run.cluster.paths().log(node)).unwrap();
     for node in [1, 2] {
-        assert!(outvoted(&log(node)), "node {node} has not noticed\n{}", run.logs());
+        assert!(outvoted(&run, node), "node {node} has not noticed\n{}", run.logs());
     }
     let states = run.operator.status().await;
     for (node, status) in states.into_iter().filter(|(node, _)| *node != LIAR) {
@@ -114,20 +111,35 @@ async fn a_node_that_signs_heads_of_another_history_is_outvoted_and_the_others_g
     }
 }
 
-/// Makes the liar lead, by restarting whoever else does.
-async fn lead(run: &mut Running) {
-    for _ in 0..20 {
+fn log(run: &Running, node: u16) -> String {
+    std::fs::read_to_string(run.cluster.paths().log(node)).unwrap()
+}
+
+/// Whether the node found the liar's log to differ from the one that t nodes agree on.
+fn outvoted(run: &Running, node: u16) -> bool {
+    log(run, node).contains("differs from the one that t nodes agree on")
+}
+
+/// Whether the node has seen its own log contradicted.
+fn contradicted(run: &Running, node: u16) -> bool {
+    log(run, node).contains("this node's log is contradicted")
+}
+
+/// Makes the liar lead, by pausing whoever else does, until it has lied and is `caught`. Clock readings alone would do: they
+/// are entries too. Who leads is no proof of a lie: a liar may have lied and been deposed, or been deposed before it lied.
+async fn lead(run: &mut Running, caught: impl Fn(&Running) -> bool) {
+    let begun = std::time::Instant::now();
+    while !caught(run) {
+        assert!(begun.elapsed() < Duration::from_secs(60), "nobody lied\n{}", run.logs());
         match run.cluster.leader(&run.operator).await {
-            Ok(LIAR) => return,
-            Ok(leader) => {
+            Ok(leader) if leader != LIAR => {
                 run.cluster.pause(leader).unwrap();
                 tokio::time::sleep(Duration::from_millis(2_500)).await;
                 run.cluster.resume(leader).unwrap();
             }
-            Err(_) => tokio::time::sleep(Duration::from_millis(100)).await,
+            Ok(_) | Err(_) => tokio::time::sleep(Duration::from_millis(100)).await,
         }
     }
-    panic!("the liar is not elected\n{}", run.logs());
 }
 
 /// The liar leads and lies: both others notice, follow it no more, and go on without it. `false` if the lie met an entry
@@ -141,11 +153,8 @@ async fn deposed(lie: &str) -> bool {
     run.cluster.kill(LIAR).unwrap();
     run.cluster.start_sabotaged(LIAR, lie).unwrap();
     run.cluster.wait_ready(Duration::from_secs(30)).await.unwrap();
-    lead(&mut run).await;
-    let outvoted = |log: &str| log.contains("differs from the one that t nodes agree on");
-    let log = |node| std::fs::read_to_string(run.cluster.paths().log(node)).unwrap();
-    // Clock readings alone would do: they are entries too.
-    let noticed = || outvoted(&log(1)) && outvoted(&log(2));
+    lead(&mut run, |run| [1, 2].iter().any(|node| contradicted(run, *node))).await;
+    let noticed = || outvoted(&run, 1) && outvoted(&run, 2);
     let states = async || {
         let told = run.operator.status().await;
         let honest = told.into_iter().filter(|(node, _)| *node != LIAR);
@@ -211,7 +220,7 @@ async fn a_follower_that_is_told_other_entries_freezes_and_never_both_followers_
     let mut run = running().await;
     run.cluster.kill(LIAR).unwrap();
     run.cluster.start_sabotaged(LIAR, "fork:2").unwrap();
-    lead(&mut run).await;
+    lead(&mut run, |run| contradicted(run, 2)).await;
     let state = async |node: u16| {
         let told = run.operator.status().await;
         let of_node = told.into_iter().find(|(index, _)| *index == node);
@@ -246,7 +255,7 @@ async fn a_node_whose_agreement_ends_by_a_panic_ends_itself_and_the_others_serve
         tokio::time::sleep(Duration::from_millis(50)).await;
     };
     assert_eq!(status.code(), Some(1), "{}", run.logs());
-    let log = std::fs::read_to_string(run.cluster.paths().log(LIAR)).unwrap();
+    let log = log(&run, LIAR);
     assert!(log.contains("agreement ended by a panic"), "{log}");
     assert_eq!(run.reader.get("prod/key", None, "").await.unwrap().value.expose(), b"x");
 }
