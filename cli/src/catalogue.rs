@@ -22,7 +22,7 @@ pub(crate) fn advice(code: Code) -> &'static str {
             "Check the path with `symbolon list FOLDER`, its versions with `symbolon metadata PATH`. What you may not see answers alike, so it may also be a policy: ask whoever owns the secret."
         }
         Code::TooLarge => {
-            "The message names the limit. Values have at most 64 KiB: keep large data elsewhere, encrypted, and its key here."
+            "The message names the limit. Values have at most 1 MiB: keep large data elsewhere, encrypted, and its key here."
         }
         Code::WrongCluster => {
             "The command or file belongs to another cluster. Choose the right context with `--context`."

@@ -112,7 +112,8 @@ impl Client {
     /// nodes.
     pub async fn put(&self, path: &str, value: &[u8], options: PutOptions) -> Result<Put, Error> {
         let path = Path::parse(path).map_err(|bad| Error::new(Code::BadPath, bad.to_string()))?;
-        check_size("value", value.len(), VALUE_BYTES_MAX)?;
+        check_size("value in bytes", value.len(), VALUE_BYTES_MAX)
+            .map_err(|error| error.next("keep large data elsewhere, encrypted, and its key here"))?;
         check_size("content type", options.content_type.len(), CONTENT_TYPE_BYTES_MAX)?;
         let state = self.inner.paths.state(&path);
         let mut known = state.lock().await;
@@ -183,7 +184,7 @@ fn check_size(what: &str, found: usize, most: usize) -> Result<(), Error> {
     if found > most {
         return Err(Error::new(
             Code::TooLarge,
-            format!("a {what} of {found}; at most {most} are allowed"),
+            format!("nothing was sent: {what}: {found}; at most {most} are allowed"),
         ));
     }
     Ok(())

@@ -126,6 +126,14 @@ impl Ruling {
             Verdict::Answer(_) | Verdict::Refuse(_) => None,
         }
     }
+
+    /// Bytes of the ciphertext that this ruling holds, and its reply may carry.
+    pub fn ciphertext_bytes(&self) -> usize {
+        match &self.verdict {
+            Verdict::Release(record) => record.ciphertext.len(),
+            Verdict::Answer(_) | Verdict::Refuse(_) => 0,
+        }
+    }
 }
 
 /// Proof that policy allowed one release; made only here.

@@ -6,6 +6,7 @@
 use crate::access::Subject;
 use crate::identity;
 use crate::keys;
+use crate::levels;
 use crate::machine::{Effect, Machine};
 use crate::policies;
 use crate::records::{Done, PrincipalUse};
@@ -98,10 +99,20 @@ impl Machine {
         place: Place<'_>,
         payload: Bytes,
     ) -> Result<(v1::Outcome, Vec<Effect>), Fault> {
+        let bytes = payload.len();
         let command = match ParsedCommand::parse(payload) {
             Ok(command) => command,
             Err(error) => return Ok((Refusal::new(Code::Malformed, error.to_string()).outcome(), Vec::new())),
         };
+        let level = levels::needed(&command.payload, bytes);
+        if level > self.level {
+            // As a build that does not know such commands: nothing is recorded.
+            let what = format!(
+                "this command needs feature level {level}; level {} is in force",
+                self.level
+            );
+            return Ok((Refusal::new(Code::UnknownVersion, what).outcome(), Vec::new()));
+        }
         let signers = match self.check_signers(records, place, &command)? {
             Ok(signers) => signers,
             Err(refusal) => return Ok((refusal.outcome(), Vec::new())),

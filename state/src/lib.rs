@@ -13,6 +13,7 @@ mod dealings;
 pub mod entry;
 mod identity;
 pub mod keys;
+pub mod levels;
 mod machine;
 mod names;
 mod policies;

@@ -116,6 +116,7 @@ pub struct Machine {
     pub(crate) provider: Arc<dyn Provider>,
     pub(crate) policies: Arc<PolicySet>,
     pub(crate) policy_version: u64,
+    pub(crate) level: u32,
     pub(crate) boots: BTreeMap<u16, BootView>,
 }
 
@@ -148,6 +149,7 @@ impl Machine {
             provider,
             policies,
             policy_version,
+            level: query::feature_level(view)?,
             boots,
         })
     }
@@ -160,6 +162,11 @@ impl Machine {
     /// Version of the policies in force.
     pub fn policy_version(&self) -> u64 {
         self.policy_version
+    }
+
+    /// The feature level in force.
+    pub fn level(&self) -> u32 {
+        self.level
     }
 
     /// The nodes' keys of their current boots.
@@ -263,6 +270,7 @@ impl Machine {
             return Ok(Vec::new());
         }
         store(records, keys::level(), &Level { level });
+        self.level = level;
         Ok(vec![Effect::FeatureLevel { level }])
     }
 }

@@ -33,4 +33,6 @@ pub const PROTOCOL: u32 = 1;
 
 /// The highest feature level that this build supports. A log entry raises the cluster's level once all nodes support it,
 /// so that a rolling upgrade never makes honest nodes differ.
-pub const FEATURE_LEVEL: u32 = 1;
+///
+/// 1: the first. 2: commands above [`limits::COMMAND_BYTES_MAX_LEVEL_1`], and so values above 64 KiB.
+pub const FEATURE_LEVEL: u32 = 2;
