@@ -66,11 +66,19 @@ pub struct Put {
 
 /// What is known of a path: enough to write without asking first.
 #[derive(Debug, Clone, Copy)]
-struct Known {
-    tenant: TenantId,
-    secret: SecretId,
+pub(crate) struct Known {
+    pub(crate) tenant: TenantId,
+    pub(crate) secret: SecretId,
     /// 0: nothing written yet.
-    latest: u64,
+    pub(crate) latest: u64,
+}
+
+/// What stands at a path: what a write needs, and what a change of metadata needs beside it.
+pub(crate) struct Resolved {
+    pub(crate) known: Known,
+    /// 0: nothing was ever set.
+    pub(crate) metadata_version: u64,
+    pub(crate) settings: v1::SecretSettings,
 }
 
 type PathState = Arc<tokio::sync::Mutex<Option<Known>>>;
@@ -158,7 +166,7 @@ impl Client {
         let mut attempt = 0;
         loop {
             attempt += 1;
-            let Known { tenant, secret, latest } = self.inner.resolve(&path).await?;
+            let Known { tenant, secret, latest } = self.inner.resolve(&path).await?.known;
             if latest == 0 {
                 return Err(Error::new(Code::NotFound, format!("{path} has no such version")));
             }
@@ -191,7 +199,7 @@ fn check_size(what: &str, found: usize, most: usize) -> Result<(), Error> {
 }
 
 /// Lets whoever won a conflict go ahead, for a moment that differs from writer to writer.
-async fn pause(attempt: u32) {
+pub(crate) async fn pause(attempt: u32) {
     let most_ms = 4 << attempt.min(6);
     tokio::time::sleep(Duration::from_millis(rand::random_range(1..=most_ms))).await;
 }
@@ -208,7 +216,7 @@ impl Inner {
         loop {
             let at = match *known {
                 Some(at) => at,
-                None => self.resolve(path).await?,
+                None => self.resolve(path).await?.known,
             };
             // What is known holds again only once this write is known to be applied.
             *known = None;
@@ -293,6 +301,7 @@ impl Inner {
         let (write_nonce, record_hash) = (dealt.write_nonce, dealt.record_hash);
         let mut put = self.message(path, at, previous, version, dealt, &session);
         put.ttl_ms = options.ttl_ms;
+        put.cas = options.cas.is_some();
         put.open = matches!(lease, Lease::First(_)).then(|| open_session(&session));
         let command = self.signed(write_nonce, Payload::Put(put))?;
         let settled = self.submit(&format!("write {path}"), &command, options.level).await?;
@@ -363,11 +372,12 @@ impl Inner {
             sealed: dealt.sealed.iter().map(|sealed| copy(sealed)).collect(),
             open: None,
             ttl_ms: 0,
+            cas: false,
         }
     }
 
     /// Asks what stands at `path`. A wrong answer costs a refused write at most: apply checks every part of it.
-    async fn resolve(self: &Arc<Self>, path: &Path) -> Result<Known, Error> {
+    pub(crate) async fn resolve(self: &Arc<Self>, path: &Path) -> Result<Resolved, Error> {
         let what = format!("look up {path}");
         let kind = v1::request::Kind::Resolve(v1::ResolveRequest {
             path: path.as_str().to_owned(),
@@ -385,10 +395,14 @@ impl Inner {
             0 => SecretId(rand::random()),
             _ => SecretId(fixed("secret", &reply.secret).map_err(bad)?),
         };
-        Ok(Known {
-            tenant: TenantId(fixed("tenant", &reply.tenant).map_err(bad)?),
-            secret,
-            latest: reply.latest,
+        Ok(Resolved {
+            known: Known {
+                tenant: TenantId(fixed("tenant", &reply.tenant).map_err(bad)?),
+                secret,
+                latest: reply.latest,
+            },
+            metadata_version: reply.metadata_version,
+            settings: reply.settings.unwrap_or_default(),
         })
     }
 }

@@ -95,11 +95,16 @@ impl NodeMachine {
 
     fn note(&mut self, entry: &Entry, effects: &[Effect]) {
         self.next.applied = entry.index;
-        // A new version never invalidates a decision on an older one, nor does a confirmation. Time and all else may.
+        // A new version never invalidates a decision on an older one, nor do a confirmation or a text beside it. Time and
+        // all else may.
         let harmless = |effect: &Effect| {
             matches!(
                 effect,
-                Effect::Dealt { .. } | Effect::Confirmed | Effect::Complained { .. } | Effect::SnapshotMark
+                Effect::Dealt { .. }
+                    | Effect::Confirmed
+                    | Effect::Complained { .. }
+                    | Effect::Metadata { .. }
+                    | Effect::SnapshotMark
             )
         };
         if entry.kind == Kind::Ticks.number() || !effects.iter().all(harmless) {

@@ -458,7 +458,11 @@ async fn follow(member: Arc<Member>, mut happened: mpsc::UnboundedReceiver<Effec
             Effect::Destroyed { secret, version } => {
                 let _ = news.send(News::Destroyed { secret, version });
             }
-            Effect::Deleted { .. } | Effect::Policies | Effect::Principals | Effect::SnapshotMark => {}
+            Effect::Deleted { .. }
+            | Effect::Metadata { .. }
+            | Effect::Policies
+            | Effect::Principals
+            | Effect::SnapshotMark => {}
         }
         if let Some(fault) = member.consensus.fault() {
             member.set_standing(Standing::Failed(fault.to_string()));

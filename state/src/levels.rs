@@ -8,6 +8,10 @@ use symbolon_wire::v1::command_body::Payload;
 /// The level from which commands may be larger than [`COMMAND_BYTES_MAX_LEVEL_1`].
 pub const LARGE_COMMANDS: u32 = 2;
 
+/// The level from which secrets have metadata and settings, and a write may say that it states what it follows, so that
+/// policies can ask (`context.cas`).
+pub const METADATA: u32 = 2;
+
 /// The feature level that a command of `bytes` bytes with this payload needs.
 pub fn needed(payload: &Payload, bytes: usize) -> u32 {
     needed_for_size(bytes).max(needed_for_kind(payload))
@@ -24,6 +28,8 @@ pub fn needed_for_size(bytes: usize) -> u32 {
 
 fn needed_for_kind(payload: &Payload) -> u32 {
     match payload {
+        Payload::Put(put) if put.cas => METADATA,
+        Payload::Metadata(_) => METADATA,
         Payload::Put(_)
         | Payload::Delete(_)
         | Payload::Undelete(_)

@@ -15,6 +15,7 @@ mod identity;
 pub mod keys;
 pub mod levels;
 mod machine;
+mod metadata;
 mod names;
 mod policies;
 pub mod query;

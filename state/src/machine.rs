@@ -73,6 +73,11 @@ pub enum Effect {
         /// The secret.
         secret: SecretId,
     },
+    /// Metadata or settings of a secret were changed.
+    Metadata {
+        /// The secret.
+        secret: SecretId,
+    },
     /// A version is gone: whatever the node keeps of it itself is to be erased.
     Destroyed {
         /// The secret.

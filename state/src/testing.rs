@@ -513,6 +513,7 @@ impl World {
             sealed: dealt.sealed.iter().map(|sealed| copy(sealed)).collect(),
             open,
             ttl_ms: 0,
+            cas: false,
         };
         Put { message, dealt }
     }

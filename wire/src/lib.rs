@@ -34,5 +34,6 @@ pub const PROTOCOL: u32 = 1;
 /// The highest feature level that this build supports. A log entry raises the cluster's level once all nodes support it,
 /// so that a rolling upgrade never makes honest nodes differ.
 ///
-/// 1: the first. 2: commands above [`limits::COMMAND_BYTES_MAX_LEVEL_1`], and so values above 64 KiB.
+/// 1: the first. 2: commands above [`limits::COMMAND_BYTES_MAX_LEVEL_1`], and so values above 64 KiB; metadata,
+/// settings of secrets, writes that state the version they follow.
 pub const FEATURE_LEVEL: u32 = 2;

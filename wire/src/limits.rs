@@ -38,6 +38,12 @@ pub const POLICY_SOURCES_MAX: usize = 256;
 pub const DELETE_VERSIONS_MAX: usize = 1024;
 /// Versions of one secret that are kept; the oldest goes when one more is written.
 pub const VERSIONS_MAX: u64 = 1024;
+/// Entries of a secret's metadata.
+pub const METADATA_ENTRIES_MAX: usize = 64;
+/// A key of metadata, bytes.
+pub const METADATA_KEY_BYTES_MAX: usize = 128;
+/// A text of metadata, bytes: a name, an address, a note; no place for what should be a secret of its own.
+pub const METADATA_TEXT_BYTES_MAX: usize = 512;
 /// Entries of one page of a listing.
 pub const LIST_MAX: u32 = 1000;
 /// Audit leaves of one page.
@@ -63,6 +69,10 @@ const _: () = assert!(CIPHERTEXT_BYTES_MAX + WRITE_BYTES_BESIDE < COMMAND_BYTES_
 const _: () = assert!(CIPHERTEXT_BYTES_MAX + WRITE_BYTES_BESIDE < RESPONSE_BYTES_MAX);
 const _: () = assert!(POLICY_BYTES_MAX + 64 * 1024 < COMMAND_BYTES_MAX_LEVEL_1);
 const _: () = assert!(COMMAND_BYTES_MAX_LEVEL_1 < COMMAND_BYTES_MAX);
+const _: () = assert!(
+    METADATA_ENTRIES_MAX * (2 * METADATA_KEY_BYTES_MAX + METADATA_TEXT_BYTES_MAX + 16) + 8 * 1024
+        < COMMAND_BYTES_MAX_LEVEL_1
+);
 const _: () = assert!(STRANGER_REQUEST_BYTES_MAX < REQUEST_BYTES_MAX);
 const _: () = assert!(REQUEST_BYTES_MAX < PEER_FRAME_BYTES_MAX);
 const _: () = assert!(path::PATH_BYTES_MAX < TEXT_BYTES_MAX * 4);
