@@ -49,8 +49,11 @@ pub(crate) enum Verb {
     Undelete(verbs::versions::Undelete),
     /// Destroy versions of a secret for good
     Destroy(verbs::versions::Destroy),
-    /// Show a secret's versions
-    Metadata(verbs::secrets::Metadata),
+    /// Show a secret's versions, and what became of each
+    History(verbs::history::History),
+    /// Show or change what stands beside a secret, unencrypted
+    #[command(subcommand)]
+    Metadata(verbs::metadata::Metadata),
     /// Apply, show or check policies
     #[command(subcommand)]
     Policy(verbs::policy::Policy),

@@ -19,10 +19,10 @@ pub(crate) fn advice(code: Code) -> &'static str {
             "Where a policy decided, the lines `because` name it by file and line: an operator can change it (`symbolon policy show --text`). Policies, agents and audit logs are otherwise the operators' to see and to change."
         }
         Code::NotFound => {
-            "Check the path with `symbolon list FOLDER`, its versions with `symbolon metadata PATH`. What you may not see answers alike, so it may also be a policy: ask whoever owns the secret."
+            "Check the path with `symbolon list FOLDER`, its versions with `symbolon history PATH`. What you may not see answers alike, so it may also be a policy: ask whoever owns the secret."
         }
         Code::TooLarge => {
-            "The message names the limit. Values have at most 64 KiB: keep large data elsewhere, encrypted, and its key here."
+            "The message names the limit. Values have at most 1 MiB: keep large data elsewhere, encrypted, and its key here."
         }
         Code::WrongCluster => {
             "The command or file belongs to another cluster. Choose the right context with `--context`."
@@ -32,7 +32,7 @@ pub(crate) fn advice(code: Code) -> &'static str {
             "Try again, with a longer `--timeout` if nodes are far. `symbolon status` shows which nodes answer."
         }
         Code::Conflict => {
-            "Someone else has written since. `symbolon metadata PATH` shows the versions, the latest last; decide again."
+            "Someone else has written since. `symbolon history PATH` shows the versions, the latest last; decide again."
         }
         Code::NonceReused => {
             "Two different commands carried one nonce: mostly a copied machine image or a tampered file. Make the command anew."
@@ -56,6 +56,9 @@ pub(crate) fn advice(code: Code) -> &'static str {
         Code::Exists => "Ids, names and keys are never reused. Choose another name, or make a new identity.",
         Code::BadPolicy => {
             "The message, or the lines `because`, say where. `symbolon policy check FILES` checks without a cluster."
+        }
+        Code::CasRequired => {
+            "Say which version the write follows: `symbolon put PATH --cas VERSION`. `symbolon history PATH` shows the versions; `symbolon metadata set PATH --cas-required false` lifts the demand."
         }
         Code::TooManyCommands => {
             "Wait: commands stop counting ten minutes after they were made. Spread heavy writing over several principals."

@@ -14,7 +14,8 @@ pub(crate) fn meant(words: &[&str]) -> Option<(String, String)> {
         "rm" | "del" | "delete" | "remove" => "delete",
         "undelete" | "restore" => "undelete",
         "destroy" | "purge" => "destroy",
-        "metadata" | "versions" | "history" => "metadata",
+        "versions" | "history" | "log" => "history",
+        "metadata" | "tag" | "annotate" => "metadata",
         "exec" | "env" => "run",
         "login" | "auth" | "token" => {
             let why = "nobody logs in: whoever has a registered identity file is known by its key".to_owned();

@@ -20,6 +20,9 @@ pub(crate) const MASKED_LINE_BYTES_MIN: usize = 8;
 /// What is read of a child's output at once.
 pub(crate) const PIPE_BYTES: usize = 16 * 1024;
 
+/// Bytes of one variable, with its name and what stands between and behind: Linux takes no longer one (`MAX_ARG_STRLEN`).
+pub(crate) const VARIABLE_BYTES_MAX: usize = 128 * 1024;
+
 /// Values of one `run`: an environment of more is not one.
 pub(crate) const RUN_VALUES_MAX: usize = 256;
 

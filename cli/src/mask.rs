@@ -3,6 +3,8 @@
 //! Every byte that belongs to an occurrence of a value is withheld, overlapping occurrences included, and each run of
 //! them becomes `***`. What may be the beginning of a value is held back until more comes, so that it is never shown and
 //! then completed. Each value is followed with the automaton of Knuth, Morris and Pratt: linear, whatever the child writes.
+//! A large value has thousands of lines, each masked by itself: at any byte only those that have begun are followed, and
+//! those that begin with it.
 
 use base64::Engine;
 use base64::engine::general_purpose::{GeneralPurpose, STANDARD_NO_PAD, URL_SAFE_NO_PAD};
@@ -14,7 +16,11 @@ use crate::limits::{MASKED_BYTES_MIN, MASKED_LINE_BYTES_MIN};
 const MASK: &[u8] = b"***";
 
 /// The texts that are masked; shared by all streams of one run.
-pub(crate) struct Masked(Vec<Pattern>);
+pub(crate) struct Masked {
+    patterns: Vec<Pattern>,
+    /// The patterns that begin with each byte, by place.
+    beginning: Vec<Vec<usize>>,
+}
 
 struct Pattern {
     bytes: Zeroizing<Vec<u8>>,
@@ -33,21 +39,28 @@ impl Masked {
             let value = value.trim_ascii_end();
             masked.push(value.len() >= MASKED_BYTES_MIN);
             if value.len() >= MASKED_BYTES_MIN {
-                for text in forms(value) {
-                    if !texts.iter().any(|known| **known == *text) {
-                        texts.push(text);
-                    }
-                }
+                texts.extend(forms(value));
             }
         }
-        (Self(texts.into_iter().map(Pattern::new).collect()), masked)
+        texts.sort_unstable_by(|one, other| one.as_slice().cmp(other.as_slice()));
+        texts.dedup_by(|one, other| one.as_slice() == other.as_slice());
+        let mut beginning = vec![Vec::new(); 256];
+        for (place, text) in texts.iter().enumerate() {
+            let first = text.first().map(|byte| usize::from(*byte));
+            if let Some(places) = first.and_then(|first| beginning.get_mut(first)) {
+                places.push(place);
+            }
+        }
+        let patterns = texts.into_iter().map(Pattern::new).collect();
+        (Self { patterns, beginning }, masked)
     }
 
     /// Begins a stream.
     pub(crate) fn stream(&self) -> Stream<'_> {
         Stream {
             masked: self,
-            matched: vec![0; self.0.len()],
+            matched: vec![0; self.patterns.len()],
+            begun: Vec::new(),
             held: Zeroizing::new(Vec::new()),
             covered: Vec::new(),
             in_run: false,
@@ -124,6 +137,8 @@ pub(crate) struct Stream<'a> {
     masked: &'a Masked,
     /// Of each pattern, how much the stream ends with.
     matched: Vec<usize>,
+    /// The patterns of which it ends with something, by place.
+    begun: Vec<usize>,
     /// What may be the beginning of a value.
     held: Zeroizing<Vec<u8>>,
     /// The stretches of `held` that belong to occurrences, ascending, none touching another.
@@ -137,16 +152,36 @@ impl Stream<'_> {
     pub(crate) fn push(&mut self, input: &[u8], out: &mut Vec<u8>) {
         for byte in input {
             self.held.push(*byte);
-            for (pattern, matched) in self.masked.0.iter().zip(&mut self.matched) {
-                *matched = pattern.step(*matched, Some(*byte));
-                if *matched == pattern.bytes.len() {
-                    cover(&mut self.covered, self.held.len() - *matched, self.held.len());
-                    *matched = pattern.fallback.last().copied().unwrap_or(0);
-                }
-            }
+            self.follow(*byte);
         }
-        let keep = self.matched.iter().copied().max().unwrap_or(0).min(self.held.len());
+        let begun = self.begun.iter().filter_map(|place| self.matched.get(*place));
+        let keep = begun.copied().max().unwrap_or(0).min(self.held.len());
         self.give(self.held.len() - keep, out);
+    }
+
+    /// Takes every pattern one byte further: those that have begun, and those that begin here.
+    fn follow(&mut self, byte: u8) {
+        let beginning = self.masked.beginning.get(usize::from(byte)).into_iter().flatten();
+        let fresh = beginning.filter(|place| self.matched.get(**place) == Some(&0));
+        let mut ends = Vec::new();
+        let mut begun = std::mem::take(&mut self.begun);
+        begun.extend(fresh);
+        begun.retain(|place| {
+            let (Some(pattern), Some(matched)) = (self.masked.patterns.get(*place), self.matched.get_mut(*place))
+            else {
+                return false;
+            };
+            *matched = pattern.step(*matched, Some(byte));
+            if *matched == pattern.bytes.len() {
+                ends.push(*matched);
+                *matched = pattern.fallback.last().copied().unwrap_or(0);
+            }
+            *matched > 0
+        });
+        self.begun = begun;
+        for length in ends {
+            cover(&mut self.covered, self.held.len() - length, self.held.len());
+        }
     }
 
     /// The end of the stream: gives out what was held back, which was no value after all.
@@ -279,6 +314,25 @@ mod tests {
         assert_eq!(out, b"111");
     }
 
+    #[test]
+    fn a_large_value_of_many_lines_is_masked_whole_and_line_by_line_and_what_follows_it_is_shown() {
+        let lines: Vec<String> = (0..4_000)
+            .map(|line| format!("line {line:04} of a large value"))
+            .collect();
+        let value = lines.join("\n");
+        let text = format!("before {value} between {} after", lines[1_999]);
+        let chunks: Vec<&[u8]> = text.as_bytes().chunks(16 * 1024).collect();
+        assert_eq!(mask(&[&value], &chunks), "before *** between *** after");
+        // Cut in the middle, its lines are masked all the same.
+        let (head, _) = value.split_at(value.len() / 2);
+        let shown = mask(&[&value], &[head.as_bytes()]);
+        assert!(
+            !shown.contains("line 0000") && !shown.contains("line 1000"),
+            "{}",
+            &shown[..80]
+        );
+    }
+
     /// Masks the whole at once, by brute force.
     fn reference(patterns: &[Vec<u8>], text: &[u8]) -> Vec<u8> {
         let mut covered = vec![false; text.len()];
@@ -308,7 +362,7 @@ mod tests {
             chunks in proptest::collection::vec(proptest::collection::vec(b'a'..b'd', 0..12), 0..12),
         ) {
             let (masked, _) = Masked::new(values.iter().map(Vec::as_slice));
-            let patterns: Vec<Vec<u8>> = masked.0.iter().map(|pattern| pattern.bytes.to_vec()).collect();
+            let patterns: Vec<Vec<u8>> = masked.patterns.iter().map(|pattern| pattern.bytes.to_vec()).collect();
             let mut stream = masked.stream();
             let mut out = Vec::new();
             for chunk in &chunks {

@@ -162,7 +162,7 @@ fn a_value_that_looks_like_an_option_or_stands_in_the_path_is_not_repeated() {
 
 #[test]
 fn a_value_larger_than_the_limit_is_refused() {
-    let output = World::new().run_with_input(&["put", "prod/key", "-"], &[b'x'; 64 * 1024 + 1]);
+    let output = World::new().run_with_input(&["put", "prod/key", "-"], &vec![b'x'; 1024 * 1024 + 1]);
     assert_eq!(output.status.code(), Some(2));
     assert!(
         text(&output.stderr).starts_with("error[SY0405]: "),

@@ -173,6 +173,7 @@ async fn what_a_user_does_in_a_day_works_and_gives_the_exit_codes_that_are_promi
 
     secrets(&world);
     another_address(&world);
+    metadata(&world);
     child_processes(&world);
     audit_logs(&world);
 
@@ -252,7 +253,7 @@ fn secrets(world: &World) {
         (Some(0), "correct horse battery staple")
     );
     assert_eq!(
-        world.run_as("bot", &["metadata", "prod/db/password"]).status.code(),
+        world.run_as("bot", &["history", "prod/db/password"]).status.code(),
         Some(4)
     );
     assert_eq!(
@@ -263,7 +264,7 @@ fn secrets(world: &World) {
     fs::write(world.path("new"), "second").unwrap();
     let conflict = world.run(&["put", "prod/db/password", "@new", "--cas", "7"]);
     assert_eq!(conflict.status.code(), Some(8), "{}", text(&conflict.stderr));
-    let next = "next     symbolon metadata prod/db/password";
+    let next = "next     symbolon history prod/db/password";
     assert!(text(&conflict.stderr).contains(next), "{}", text(&conflict.stderr));
     let absent = world.run(&["get", "prod/db/nothing"]);
     assert_eq!(absent.status.code(), Some(7), "{}", text(&absent.stderr));
@@ -271,7 +272,7 @@ fn secrets(world: &World) {
     assert!(text(&absent.stderr).contains(next), "{}", text(&absent.stderr));
     assert_eq!(
         world
-            .ok(&["metadata", "prod/db/password", "-o", "jsonl"])
+            .ok(&["history", "prod/db/password", "-o", "jsonl"])
             .matches("\"expires\":null")
             .count(),
         1
@@ -282,8 +283,8 @@ fn secrets(world: &World) {
     );
     world.ok(&["delete", "prod/db/password", "--versions", "1"]);
     assert_eq!(
-        world.ok(&["metadata", "prod/db/password", "--field", "state"]),
-        "deleted\nreadable\n"
+        world.ok(&["history", "prod/db/password", "--field", "state"]),
+        "hidden\nlive\n"
     );
     assert_eq!(
         world.run(&["get", "prod/db/password", "--version", "1"]).status.code(),
@@ -295,8 +296,8 @@ fn secrets(world: &World) {
     assert_eq!(unasked.status.code(), Some(2), "who cannot be asked must say --yes");
     world.ok(&["destroy", "prod/db/password", "--versions", "1", "--yes"]);
     assert_eq!(
-        world.ok(&["metadata", "prod/db/password", "--field", "state"]),
-        "destroyed\nreadable\n"
+        world.ok(&["history", "prod/db/password", "--field", "state"]),
+        "destroyed\nlive\n"
     );
     let gone = world.run(&["undelete", "prod/db/password", "--versions", "1"]);
     assert_eq!(gone.status.code(), Some(7), "{}", text(&gone.stderr));
@@ -311,6 +312,54 @@ fn secrets(world: &World) {
         Some(1),
         "never overwritten"
     );
+}
+
+fn metadata(world: &World) {
+    world.ok(&["metadata", "set", "prod/db/password", "owner=billing", "rotate=2027-01"]);
+    let set = world.ok(&[
+        "metadata",
+        "set",
+        "prod/db/password",
+        "--remove",
+        "rotate",
+        "--cas",
+        "1",
+        "--field",
+        "metadata_version",
+    ]);
+    assert_eq!(set, "2\n");
+    let stale = world.run(&["metadata", "set", "prod/db/password", "owner=mallory", "--cas", "1"]);
+    assert_eq!(stale.status.code(), Some(8), "{}", text(&stale.stderr));
+    assert!(
+        text(&stale.stderr).contains("symbolon metadata get prod/db/password"),
+        "{}",
+        text(&stale.stderr)
+    );
+    world.ok(&[
+        "metadata",
+        "set",
+        "prod/db/password",
+        "--cas-required",
+        "true",
+        "--max-versions",
+        "2",
+    ]);
+    assert_eq!(
+        world.ok(&["metadata", "get", "prod/db/password", "-o", "jsonl"]),
+        "{\"path\":\"prod/db/password\",\"metadata_version\":3,\"max_versions\":2,\"cas_required\":true,\"entries\":{\"owner\":\"billing\"}}\n"
+    );
+    let blind = world.run(&["put", "prod/db/password", "@new"]);
+    assert_eq!(blind.status.code(), Some(2), "{}", text(&blind.stderr));
+    assert!(text(&blind.stderr).contains("--cas 2"), "{}", text(&blind.stderr));
+    world.ok(&["put", "prod/db/password", "@new", "--cas", "2"]);
+    let history = world.ok(&["history", "prod/db/password", "-o", "jsonl"]);
+    assert_eq!(history.matches("\"state\":\"live\"").count(), 2);
+    assert!(
+        history.contains("\"bytes_at_most\":252") && history.contains("operator"),
+        "{history}"
+    );
+    let nothing = world.run(&["metadata", "set", "prod/db/password"]);
+    assert_eq!(nothing.status.code(), Some(2), "a change of nothing is a mistake");
 }
 
 fn child_processes(world: &World) {

@@ -6,6 +6,7 @@ use crate::endpoint::Endpoint;
 use crate::error::Error;
 use crate::hello;
 use crate::identity::Identity;
+use crate::limits::COMMANDS_BYTES_MAX;
 use crate::node::{Net, Node};
 use crate::session::Sessions;
 use crate::write::Paths;
@@ -20,6 +21,7 @@ use symbolon_crypto::sealing::SealingPublicKey;
 use symbolon_wire::Code;
 use symbolon_wire::frame::server_name;
 use symbolon_wire::roster::Roster;
+use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
 /// The name of a throwaway identity; a certificate shows no name, so that nobody sees it.
@@ -87,6 +89,8 @@ pub(crate) struct Inner {
     pub(crate) leader: AtomicU16,
     pub(crate) sessions: Sessions,
     pub(crate) paths: Paths,
+    /// Bytes of large commands that may be on their way.
+    pub(crate) commands: Semaphore,
 }
 
 impl Client {
@@ -184,6 +188,7 @@ impl Inner {
             leader: AtomicU16::new(0),
             sessions: Sessions::default(),
             paths: Paths::default(),
+            commands: Semaphore::new(COMMANDS_BYTES_MAX),
         })
     }
 

@@ -33,6 +33,7 @@ mod error;
 mod hello;
 mod identity;
 pub mod limits;
+mod metadata;
 mod node;
 mod query;
 mod read;
@@ -49,6 +50,7 @@ pub use endpoint::{BadEndpoint, Endpoint};
 pub use error::{Culprit, Error, Evidence, Misdeed, Report, Who};
 pub use hello::{BadBoot, BadHello, Boot};
 pub use identity::{Identity, IdentityError, Overwrite};
+pub use metadata::MetadataChange;
 pub use query::{AuditPage, AuditRange};
 #[cfg(feature = "evidence")]
 pub use read::KeyMaterial;

@@ -22,6 +22,20 @@ pub const SESSION_ATTEMPTS: u32 = 3;
 /// clocks that differ.
 pub const SESSION_USED_WITHIN: Duration = Duration::from_secs(50 * 60);
 
+/// Bytes of large commands on their way to the nodes at once; others wait. A node takes 16 MiB on one connection, and the
+/// same bytes may go to a second node meanwhile.
+pub const COMMANDS_BYTES_MAX: usize = 8 * 1024 * 1024;
+
+/// Commands up to this size do not count: as many as a connection has streams are no burden.
+pub const COMMAND_LARGE_FROM: usize = 64 * 1024;
+
+/// A large command is handed to one more node only after this time: it takes a while by its size alone, and each further
+/// copy that is proposed is one more entry of the log.
+pub const LARGE_SPARE_DELAY: Duration = Duration::from_secs(3);
+
+/// How long one node may take with a large command.
+pub const LARGE_WITHIN: Duration = Duration::from_secs(15);
+
 /// Paths whose secret id and latest version are remembered; past it those not in use are forgotten.
 pub const PATHS_KNOWN_MAX: usize = 65_536;
 
@@ -60,6 +74,7 @@ pub const CERTIFICATE_SPAN: Duration = Duration::from_secs(24 * 60 * 60);
 pub const EXPORT_BYTES_MAX: u64 = 16 * 1024 * 1024 * 1024;
 
 const _: () = assert!(SESSION_USED_WITHIN.as_millis() < symbolon_wire::limits::SESSION_MS_MAX as u128);
+const _: () = assert!(symbolon_wire::limits::COMMAND_BYTES_MAX < COMMANDS_BYTES_MAX);
 
 /// How long it is waited for one node's word on an anchor, when others may do.
 pub const ANCHOR_WITHIN: Duration = Duration::from_secs(2);

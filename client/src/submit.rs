@@ -6,7 +6,7 @@
 
 use crate::client::{Client, Inner};
 use crate::error::{Error, Misdeed};
-use crate::limits::{RETRY_PAUSE, RETRY_PAUSE_MAX};
+use crate::limits::{COMMAND_LARGE_FROM, LARGE_SPARE_DELAY, LARGE_WITHIN, RETRY_PAUSE, RETRY_PAUSE_MAX};
 use crate::node::{Failure, Node};
 use crate::round::{Event, Round};
 use crate::verdict::{Tried, about_the_request, conclude, refusal};
@@ -19,6 +19,7 @@ use symbolon_wire::limits::COMMAND_BYTES_MAX;
 use symbolon_wire::v1::command_body::Payload;
 use symbolon_wire::v1::response::Result as Answer;
 use symbolon_wire::{Code, Message, v1};
+use tokio::sync::SemaphorePermit;
 
 /// When a write is answered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -105,6 +106,18 @@ impl Inner {
         Ok(command)
     }
 
+    /// Waits until a large command may be sent beside others.
+    async fn room(&self, bytes: usize) -> Result<Option<SemaphorePermit<'_>>, Error> {
+        if bytes <= COMMAND_LARGE_FROM {
+            return Ok(None);
+        }
+        let permits = u32::try_from(bytes).unwrap_or(u32::MAX);
+        let permit = self.commands.acquire_many(permits).await;
+        permit
+            .map(Some)
+            .map_err(|closed| Error::new(Code::Internal, closed.to_string()))
+    }
+
     /// Hands a command over until it is settled or `write_within` has passed.
     pub(crate) async fn submit(
         self: &Arc<Self>,
@@ -112,13 +125,12 @@ impl Inner {
         command: &v1::Command,
         level: Level,
     ) -> Result<Settled, Error> {
-        if command.body.len() > COMMAND_BYTES_MAX {
-            let told = format!(
-                "cannot {what}: {} bytes; at most {COMMAND_BYTES_MAX} are allowed",
-                command.body.len()
-            );
+        let bytes = command.encoded_len();
+        if bytes > COMMAND_BYTES_MAX {
+            let told = format!("cannot {what}: {bytes} bytes; at most {COMMAND_BYTES_MAX} are allowed");
             return Err(Error::new(Code::TooLarge, told));
         }
+        let _room = self.room(bytes).await?;
         let until = Instant::now() + self.net.options.within(self.net.options.write_within);
         let (mut doubt, mut pause, mut asked) = (false, RETRY_PAUSE, level);
         loop {
@@ -163,17 +175,25 @@ impl Inner {
 
     /// Offers the bytes to one node after the other, the one that leads first, one more whenever that takes long.
     async fn offer(self: &Arc<Self>, bytes: &Bytes, level: Level, until: Instant) -> Offered {
+        let options = &self.net.options;
+        let (within, spare_delay) = match bytes.len() > COMMAND_LARGE_FROM {
+            true => (
+                options.request_timeout.max(LARGE_WITHIN),
+                options.write_spare_delay.max(LARGE_SPARE_DELAY),
+            ),
+            false => (options.request_timeout, options.write_spare_delay),
+        };
         let ask = |node: Arc<Node>| {
             let bytes = bytes.clone();
             // What is left when this one is asked: the others were asked before, and took their time.
             let left = until.saturating_duration_since(Instant::now());
             let within = match level {
-                Level::Committed => left.min(self.net.options.request_timeout),
+                Level::Committed => left.min(within),
                 Level::Verified | Level::Full => left,
             };
             async move { take(&node, bytes, within).await }
         };
-        let mut round = Round::new(self.leader_first(), self.net.options.write_spare_delay);
+        let mut round = Round::new(self.leader_first(), spare_delay);
         round.ask(ask);
         let mut offered = Offered {
             answer: None,

@@ -8,9 +8,9 @@ use symbolon_wire::Code;
 /// Refusals that are about the request; the others are about the node.
 pub(crate) fn about_the_request(code: Code) -> bool {
     use Code::{
-        BadDealing, BadPath, BadPolicy, BadSession, BadSignature, Conflict, Denied, EpochChanged, Exists, Expired,
-        Malformed, NonceReused, NotFound, TooFewSignatures, TooLarge, TooManyCommands, UnknownKey, UnknownVersion,
-        WrongCluster,
+        BadDealing, BadPath, BadPolicy, BadSession, BadSignature, CasRequired, Conflict, Denied, EpochChanged, Exists,
+        Expired, Malformed, NonceReused, NotFound, TooFewSignatures, TooLarge, TooManyCommands, UnknownKey,
+        UnknownVersion, WrongCluster,
     };
     matches!(
         code,
@@ -32,6 +32,7 @@ pub(crate) fn about_the_request(code: Code) -> bool {
             | BadSession
             | Exists
             | BadPolicy
+            | CasRequired
             | TooManyCommands
     )
 }

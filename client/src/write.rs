@@ -66,11 +66,19 @@ pub struct Put {
 
 /// What is known of a path: enough to write without asking first.
 #[derive(Debug, Clone, Copy)]
-struct Known {
-    tenant: TenantId,
-    secret: SecretId,
+pub(crate) struct Known {
+    pub(crate) tenant: TenantId,
+    pub(crate) secret: SecretId,
     /// 0: nothing written yet.
-    latest: u64,
+    pub(crate) latest: u64,
+}
+
+/// What stands at a path: what a write needs, and what a change of metadata needs beside it.
+pub(crate) struct Resolved {
+    pub(crate) known: Known,
+    /// 0: nothing was ever set.
+    pub(crate) metadata_version: u64,
+    pub(crate) settings: v1::SecretSettings,
 }
 
 type PathState = Arc<tokio::sync::Mutex<Option<Known>>>;
@@ -112,7 +120,8 @@ impl Client {
     /// nodes.
     pub async fn put(&self, path: &str, value: &[u8], options: PutOptions) -> Result<Put, Error> {
         let path = Path::parse(path).map_err(|bad| Error::new(Code::BadPath, bad.to_string()))?;
-        check_size("value", value.len(), VALUE_BYTES_MAX)?;
+        check_size("value in bytes", value.len(), VALUE_BYTES_MAX)
+            .map_err(|error| error.next("keep large data elsewhere, encrypted, and its key here"))?;
         check_size("content type", options.content_type.len(), CONTENT_TYPE_BYTES_MAX)?;
         let state = self.inner.paths.state(&path);
         let mut known = state.lock().await;
@@ -157,7 +166,7 @@ impl Client {
         let mut attempt = 0;
         loop {
             attempt += 1;
-            let Known { tenant, secret, latest } = self.inner.resolve(&path).await?;
+            let Known { tenant, secret, latest } = self.inner.resolve(&path).await?.known;
             if latest == 0 {
                 return Err(Error::new(Code::NotFound, format!("{path} has no such version")));
             }
@@ -183,14 +192,14 @@ fn check_size(what: &str, found: usize, most: usize) -> Result<(), Error> {
     if found > most {
         return Err(Error::new(
             Code::TooLarge,
-            format!("a {what} of {found}; at most {most} are allowed"),
+            format!("nothing was sent: {what}: {found}; at most {most} are allowed"),
         ));
     }
     Ok(())
 }
 
 /// Lets whoever won a conflict go ahead, for a moment that differs from writer to writer.
-async fn pause(attempt: u32) {
+pub(crate) async fn pause(attempt: u32) {
     let most_ms = 4 << attempt.min(6);
     tokio::time::sleep(Duration::from_millis(rand::random_range(1..=most_ms))).await;
 }
@@ -207,7 +216,7 @@ impl Inner {
         loop {
             let at = match *known {
                 Some(at) => at,
-                None => self.resolve(path).await?,
+                None => self.resolve(path).await?.known,
             };
             // What is known holds again only once this write is known to be applied.
             *known = None;
@@ -292,6 +301,7 @@ impl Inner {
         let (write_nonce, record_hash) = (dealt.write_nonce, dealt.record_hash);
         let mut put = self.message(path, at, previous, version, dealt, &session);
         put.ttl_ms = options.ttl_ms;
+        put.cas = options.cas.is_some();
         put.open = matches!(lease, Lease::First(_)).then(|| open_session(&session));
         let command = self.signed(write_nonce, Payload::Put(put))?;
         let settled = self.submit(&format!("write {path}"), &command, options.level).await?;
@@ -362,11 +372,12 @@ impl Inner {
             sealed: dealt.sealed.iter().map(|sealed| copy(sealed)).collect(),
             open: None,
             ttl_ms: 0,
+            cas: false,
         }
     }
 
     /// Asks what stands at `path`. A wrong answer costs a refused write at most: apply checks every part of it.
-    async fn resolve(self: &Arc<Self>, path: &Path) -> Result<Known, Error> {
+    pub(crate) async fn resolve(self: &Arc<Self>, path: &Path) -> Result<Resolved, Error> {
         let what = format!("look up {path}");
         let kind = v1::request::Kind::Resolve(v1::ResolveRequest {
             path: path.as_str().to_owned(),
@@ -384,10 +395,14 @@ impl Inner {
             0 => SecretId(rand::random()),
             _ => SecretId(fixed("secret", &reply.secret).map_err(bad)?),
         };
-        Ok(Known {
-            tenant: TenantId(fixed("tenant", &reply.tenant).map_err(bad)?),
-            secret,
-            latest: reply.latest,
+        Ok(Resolved {
+            known: Known {
+                tenant: TenantId(fixed("tenant", &reply.tenant).map_err(bad)?),
+                secret,
+                latest: reply.latest,
+            },
+            metadata_version: reply.metadata_version,
+            settings: reply.settings.unwrap_or_default(),
         })
     }
 }

@@ -524,16 +524,18 @@ async fn many_reads_at_once_share_connections_and_signature_checks() {
 #[tokio::test]
 async fn values_of_every_size_come_back() {
     let (_cluster, client) = written(3).await;
-    for size in [0, 1, 251, 252, 253, 4096, 65_535, 65_536] {
+    for size in [0, 1, 251, 252, 253, 4096, 65_536, 65_537, 1_048_575, 1_048_576] {
         let value: Vec<u8> = (0..size).map(|i| i as u8).collect();
         client.put(PATH, &value, PutOptions::default()).await.unwrap();
         assert_eq!(get(&client).await.unwrap().value.expose(), value, "{size} bytes");
     }
     let error = client
-        .put(PATH, &vec![0; 65_537], PutOptions::default())
+        .put(PATH, &vec![0; 1_048_577], PutOptions::default())
         .await
         .unwrap_err();
     assert_eq!(error.code, Code::TooLarge);
+    let told = "nothing was sent: value in bytes: 1048577; at most 1048576 are allowed";
+    assert!(error.to_string().contains(told), "{error}");
 }
 
 #[tokio::test]

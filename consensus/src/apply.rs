@@ -10,7 +10,7 @@ use tokio::sync::watch;
 
 use crate::chain::{self, ChainValue};
 use crate::entry::{AppliedState, kind_and_bytes};
-use crate::limits::{APPLY_ENTRIES_MAX, CHUNK_BYTES_MAX, RECORDS_PER_TURN};
+use crate::limits::{APPLY_BYTES_MAX, APPLY_ENTRIES_MAX, CHUNK_BYTES_MAX, RECORDS_PER_TURN};
 use crate::log::FaultCell;
 use crate::machine::{Committed, Fatal, StateMachine};
 use crate::progress::Progress;
@@ -434,6 +434,14 @@ impl RaftSnapshotBuilder<TypeConfig> for Builder {
     }
 }
 
+/// Bytes of an entry's payload.
+fn payload_bytes(entry: &Entry) -> usize {
+    match &entry.payload {
+        EntryPayload::Normal(payload) => payload.bytes.len(),
+        EntryPayload::Blank | EntryPayload::Membership(_) => 0,
+    }
+}
+
 impl RaftStateMachine<TypeConfig> for StateAdapter {
     type SnapshotData = SnapshotData;
     type SnapshotBuilder = Builder;
@@ -453,9 +461,11 @@ impl RaftStateMachine<TypeConfig> for StateAdapter {
         loop {
             let mut batch: Vec<Entry> = Vec::new();
             let mut responders: Vec<Option<ApplyResponder<TypeConfig>>> = Vec::new();
-            while batch.len() < APPLY_ENTRIES_MAX {
+            let mut bytes = 0_usize;
+            while batch.len() < APPLY_ENTRIES_MAX && bytes < APPLY_BYTES_MAX {
                 let Some(next) = entries.next().await else { break };
                 let (entry, responder) = next?;
+                bytes = bytes.saturating_add(payload_bytes(&entry));
                 batch.push(entry);
                 responders.push(responder);
             }

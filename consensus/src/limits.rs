@@ -1,11 +1,11 @@
 //! Every bound of this crate, with its reason.
 
-/// One payload: a 64 KiB value padded (Padmé adds at most 12 %), its dealing and a sealing session of seven nodes
-/// (7 × 1,120 bytes) take 85 KiB; the rest is room for signatures and larger policies.
-pub const PAYLOAD_BYTES_MAX: usize = 352 * 1024;
+/// One payload: a value of 1 MiB padded (1,056 KiB), its dealing and a sealing session of seven nodes (7 × 1,120 bytes);
+/// the rest is room for names and signatures.
+pub const PAYLOAD_BYTES_MAX: usize = 1152 * 1024;
 
 /// One record of the state: a logged payload plus what apply adds to it.
-pub const RECORD_BYTES_MAX: usize = 512 * 1024;
+pub const RECORD_BYTES_MAX: usize = 1280 * 1024;
 
 /// One record key: kind ‖ parent id ‖ id with room for composite ids.
 pub const RECORD_KEY_BYTES_MAX: usize = 256;
@@ -13,14 +13,15 @@ pub const RECORD_KEY_BYTES_MAX: usize = 256;
 /// One name of the name index: the longest path of the grammar is shorter.
 pub const NAME_BYTES_MAX: usize = 4 * 1024;
 
-/// Entries travel and are read in groups of about this size, so that one slow follower costs little memory.
-pub const APPEND_BYTES_MAX: usize = 1024 * 1024;
+/// Entries travel and are read in groups of about this size, so that one slow follower costs little memory: the entry
+/// that reaches it is the last.
+pub const APPEND_BYTES_MAX: usize = 1280 * 1024;
 
 /// Entries of one AppendEntries frame, also what openraft asks for at most (`max_payload_entries`).
 pub const APPEND_ENTRIES_MAX: usize = 1024;
 
 /// Records of one snapshot chunk are gathered up to this size.
-pub const CHUNK_BYTES_MAX: usize = 1024 * 1024;
+pub const CHUNK_BYTES_MAX: usize = 1536 * 1024;
 
 /// Records of one snapshot chunk.
 pub const CHUNK_RECORDS_MAX: usize = 4096;
@@ -29,7 +30,7 @@ pub const CHUNK_RECORDS_MAX: usize = 4096;
 pub const EVIDENCE_BYTES_MAX: usize = 64 * 1024;
 
 /// One frame: a full group of entries or records, plus one that just did not fit, plus headers.
-pub const FRAME_BYTES_MAX: usize = 2 * 1024 * 1024;
+pub const FRAME_BYTES_MAX: usize = 4 * 1024 * 1024;
 
 /// Voter configurations of one membership: two while joint.
 pub const CONFIGS_MAX: usize = 2;
@@ -42,6 +43,9 @@ pub const TAIL_BYTES_MAX: usize = 8 * 1024 * 1024;
 
 /// Entries applied and written as one batch: bounds the overlay, and how long readers wait for the first of them.
 pub const APPLY_ENTRIES_MAX: usize = 256;
+
+/// The same in bytes of payloads: the entry that reaches it is the batch's last. What they write is about as much again.
+pub const APPLY_BYTES_MAX: usize = 8 * 1024 * 1024;
 
 /// Cuts of the log remembered for waiting readers. A reader that missed more of them gives up, as if its time were up.
 pub const CUTS_MAX: usize = 256;
@@ -68,4 +72,5 @@ const _: () = assert!(PAYLOAD_BYTES_MAX < APPEND_BYTES_MAX);
 const _: () = assert!(RECORD_BYTES_MAX < CHUNK_BYTES_MAX);
 const _: () = assert!(APPEND_BYTES_MAX + PAYLOAD_BYTES_MAX + APPEND_ENTRIES_MAX * 64 < FRAME_BYTES_MAX);
 const _: () = assert!(CHUNK_BYTES_MAX + RECORD_BYTES_MAX + CHUNK_RECORDS_MAX * 64 < FRAME_BYTES_MAX);
+const _: () = assert!(PAYLOAD_BYTES_MAX < APPLY_BYTES_MAX && PAYLOAD_BYTES_MAX < TAIL_BYTES_MAX);
 const _: () = assert!(CHAIN_KEPT.is_multiple_of(CHAIN_STRIDE));

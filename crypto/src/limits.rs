@@ -8,8 +8,9 @@ pub const SUITE: u16 = 1;
 /// The only padding rule there is: Padmé with a floor of [`PADDED_BYTES_MIN`].
 pub const PADDING_RULE: u16 = 1;
 
-/// The longest value, in bytes: a command with it still fits one consensus message many times over.
-pub const VALUE_BYTES_MAX: usize = 64 * 1024;
+/// The longest value, in bytes. It is dealt, signed, logged and applied as one command, so that memory for it must be
+/// found at once at each of these places; what is larger belongs elsewhere, encrypted under a key that is kept here.
+pub const VALUE_BYTES_MAX: usize = 1024 * 1024;
 
 /// The shortest padded value, in bytes: passwords, tokens and keys below it are of one size to whoever looks on.
 pub const PADDED_BYTES_MIN: usize = 256;

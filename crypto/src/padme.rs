@@ -108,7 +108,7 @@ mod tests {
         ] {
             assert_eq!(padded_len(len), size, "{len}");
         }
-        assert_eq!(PADDED_BYTES_MAX, 67_584);
+        assert_eq!(PADDED_BYTES_MAX, 1_081_344);
     }
 
     #[test]

@@ -13,7 +13,7 @@ use symbolon_crypto::merkle::leaf_hash;
 use symbolon_policy::{Action, Decision, PolicyRef, PolicySet};
 use symbolon_state::query::{self, visible};
 use symbolon_state::records::{VersionRecord, VersionState};
-use symbolon_state::{Access, Fault, LocalContext, Subject, View};
+use symbolon_state::{Access, Fault, LocalContext, Subject, View, levels};
 use symbolon_wire::ids::SecretId;
 use symbolon_wire::path::{PATH_BYTES_MAX, Path};
 use symbolon_wire::v1::AuditLeaf;
@@ -124,6 +124,14 @@ impl Ruling {
         match &self.verdict {
             Verdict::Release(record) => Some(&record.record_hash),
             Verdict::Answer(_) | Verdict::Refuse(_) => None,
+        }
+    }
+
+    /// Bytes of the ciphertext that this ruling holds, and its reply may carry.
+    pub fn ciphertext_bytes(&self) -> usize {
+        match &self.verdict {
+            Verdict::Release(record) => record.ciphertext.len(),
+            Verdict::Answer(_) | Verdict::Refuse(_) => 0,
         }
     }
 }
@@ -260,7 +268,7 @@ pub fn rule_read(scene: &Scene<'_>, asker: &Asker<'_>, path: &str, version: u64)
             return Ok(refuse(leaf, refusal));
         }
     };
-    let decision = ask(scene, asker, &subject, Action::Read, Some(path), false);
+    let decision = ask(scene, asker, &subject, Action::Read, Some(path), false, None);
     note(&mut leaf, &decision);
     if !decision.allowed() {
         return Ok(refuse(leaf, denied(&subject, Action::Read, path, &decision)));
@@ -292,7 +300,10 @@ pub fn rule_answer(
     {
         return Ok(refuse(leaf, Refusal::new(Code::BadPath, error.to_string(), "")));
     }
-    let decision = ask(scene, asker, &subject, action, path, folder);
+    let decision = match action {
+        Action::Write => ask_either_way(scene, asker, &subject, path)?,
+        _ => ask(scene, asker, &subject, action, path, folder, None),
+    };
     note(&mut leaf, &decision);
     if !decision.allowed() {
         return Ok(refuse(
@@ -301,6 +312,25 @@ pub fn rule_answer(
         ));
     }
     Ok(allow(leaf, Verdict::Answer(subject)))
+}
+
+/// Before a write it is not known whether its author will state the version that it follows: whoever may write in one of
+/// the two ways may learn what he must know for it. Apply decides about the write itself.
+fn ask_either_way(
+    scene: &Scene<'_>,
+    asker: &Asker<'_>,
+    subject: &Subject,
+    path: Option<&str>,
+) -> Result<Decision, Fault> {
+    let ask = |cas| ask(scene, asker, subject, Action::Write, path, false, cas);
+    if query::feature_level(scene.view)? < levels::METADATA {
+        return Ok(ask(None));
+    }
+    let stated = ask(Some(true));
+    if stated.allowed() {
+        return Ok(stated);
+    }
+    Ok(Some(ask(Some(false))).filter(Decision::allowed).unwrap_or(stated))
 }
 
 /// Whether `subject` may also `action` upon `path`: for each entry of a listing, without a record of its own.
@@ -312,7 +342,7 @@ pub fn shown(
     path: &str,
     folder: bool,
 ) -> bool {
-    ask(scene, asker, subject, action, Some(path), folder).allowed()
+    ask(scene, asker, subject, action, Some(path), folder, None).allowed()
 }
 
 /// Later of the two clocks: what has expired by either has expired.
@@ -382,6 +412,7 @@ fn ask(
     action: Action,
     path: Option<&str>,
     folder: bool,
+    cas: Option<bool>,
 ) -> Decision {
     let local = LocalContext {
         time_ms: scene.local_time_ms,
@@ -395,6 +426,7 @@ fn ask(
         path,
         folder,
         log_time_ms: scene.log_time_ms,
+        cas,
         local: Some(local),
     };
     access.decide(scene.policies)
@@ -443,7 +475,7 @@ fn not_found(path: &str, version: u64) -> Refusal {
     } else {
         format!("there is no version {version} to read at {path}")
     };
-    Refusal::new(Code::NotFound, message, format!("symbolon metadata {path}"))
+    Refusal::new(Code::NotFound, message, format!("symbolon history {path}"))
 }
 
 fn denied(subject: &Subject, action: Action, path: &str, decision: &Decision) -> Refusal {

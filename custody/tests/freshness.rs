@@ -98,6 +98,7 @@ fn every_other_command_is_waited_for_whoever_it_is_about() {
             Payload::Delete(_)
             | Payload::Undelete(_)
             | Payload::Destroy(_)
+            | Payload::Metadata(_)
             | Payload::Policies(_)
             | Payload::Register(_)
             | Payload::Remove(_)
@@ -117,6 +118,11 @@ fn every_other_command_is_waited_for_whoever_it_is_about() {
                     Payload::Delete(named.clone()),
                     Payload::Undelete(named.clone()),
                     Payload::Destroy(named),
+                    Payload::Metadata(v1::SetMetadata {
+                        path: path.to_owned(),
+                        secret: secret.bytes().to_vec().into(),
+                        ..v1::SetMetadata::default()
+                    }),
                     Payload::Policies(v1::SetPolicies::default()),
                     Payload::Register(v1::RegisterPrincipal {
                         id: id.clone(),

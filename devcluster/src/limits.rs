@@ -35,6 +35,15 @@ pub const NEEDLE_BYTES_SEARCHED: usize = 64;
 /// From this length on the second half is searched by itself, bytes: allocators write into the first bytes of what is freed.
 pub const HALF_SEARCHED_FROM: usize = 32;
 
+/// From this length on parts of a needle are searched by themselves, bytes: a leak may be a page or a packet of it.
+pub const PARTS_SEARCHED_FROM: usize = 4 * 1024;
+
+/// So many parts, evenly spread; each as long as what is searched of a whole needle.
+pub const PARTS_SEARCHED: u8 = 16;
+
+/// Parts with fewer different bytes may be anywhere: padding, rules, blanks.
+pub const PART_DISTINCT_MIN: usize = 8;
+
 /// What is read of a file at once.
 pub const CHUNK_BYTES: usize = 1024 * 1024;
 
@@ -47,3 +56,4 @@ pub const FOLDER_DEPTH_MAX: usize = 32;
 const _: () = assert!(NEEDLE_BYTES_MIN * 2 <= HALF_SEARCHED_FROM);
 // A form is at most four times as long as its needle and must fit into one chunk.
 const _: () = assert!(NEEDLE_BYTES_SEARCHED * 4 < CHUNK_BYTES);
+const _: () = assert!(PARTS_SEARCHED_FROM >= PARTS_SEARCHED as usize * NEEDLE_BYTES_SEARCHED);

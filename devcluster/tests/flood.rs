@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 use symbolon_client::PutOptions;
 use symbolon_wire::frame::{ALPN_CLIENT, server_name};
-use symbolon_wire::limits::REQUEST_BYTES_MAX;
+use symbolon_wire::limits::STRANGER_REQUEST_BYTES_MAX;
 use tokio::task::JoinSet;
 
 /// Connections that are tried at once: more than the node keeps of strangers.
@@ -36,7 +36,7 @@ async fn hold(endpoint: quinn::Endpoint, config: quinn::ClientConfig, node: Sock
         return false;
     };
     let mut held = Vec::new();
-    let most = vec![0x0a; REQUEST_BYTES_MAX - 1];
+    let most = vec![0x0a; STRANGER_REQUEST_BYTES_MAX - 1];
     while let Ok(Ok((mut send, receive))) = tokio::time::timeout(Duration::from_millis(500), connection.open_bi()).await
     {
         let sent = tokio::time::timeout(Duration::from_millis(500), send.write_all(&most)).await;

@@ -3,7 +3,7 @@
 
 mod common;
 
-use common::{Running, config, now_s, running, stranger, stranger_at};
+use common::{Running, config, known, now_s, running, stranger, stranger_at};
 use prost::Message;
 use quinn::crypto::rustls::QuicClientConfig;
 use std::net::SocketAddr;
@@ -16,7 +16,7 @@ use symbolon_wire::Code;
 use symbolon_wire::command::encode_body;
 use symbolon_wire::frame::{ALPN_CLIENT, ALPN_PEER, server_name};
 use symbolon_wire::ids::{ClusterId, PrincipalId};
-use symbolon_wire::limits::REQUEST_BYTES_MAX;
+use symbolon_wire::limits::{REQUEST_BYTES_MAX, STRANGER_REQUEST_BYTES_MAX};
 use symbolon_wire::reply::decode_response;
 use symbolon_wire::tls;
 use symbolon_wire::v1::{self, command_body::Payload, request::Kind, response};
@@ -98,11 +98,17 @@ async fn malformed_messages_get_stable_codes_and_the_node_serves_on() {
         "no nonce"
     );
     let huge = vec![0_u8; REQUEST_BYTES_MAX + 1];
-    assert_eq!(
-        send(&connection, &huge).await.unwrap().code,
-        Code::TooLarge as u32,
-        "oversized"
+    let refused = send(&connection, &huge).await.unwrap();
+    assert_eq!(refused.code, Code::UnknownKey as u32, "a stranger gets no room for it");
+    assert!(
+        refused.message.contains(&STRANGER_REQUEST_BYTES_MAX.to_string()),
+        "{refused:?}"
     );
+    let agent = dial(&run, config(&run, known(&run, "reader"), ALPN_CLIENT))
+        .await
+        .unwrap();
+    let refused = send(&agent, &huge).await.unwrap();
+    assert_eq!(refused.code, Code::TooLarge as u32, "oversized");
 
     assert_eq!(run.reader.get("prod/key", None, "").await.unwrap().value.expose(), b"x");
 }

@@ -115,6 +115,15 @@ pub(crate) enum Change {
     Remove(u8),
     Rekey(u8, Vec<u8>),
     Session(Option<u8>),
+    Metadata {
+        path: u8,
+        secret: u8,
+        previous: u8,
+        replace: bool,
+        set: Vec<(u8, String)>,
+        remove: Vec<u8>,
+        settings: Option<(u8, bool)>,
+    },
 }
 
 /// One field of a put, bent.
@@ -130,6 +139,7 @@ pub(crate) enum Bend {
     Sealed(Vec<u8>),
     Session(Vec<u8>),
     Suite(u32),
+    Cas,
 }
 
 const PATHS: [&str; 5] = [PATH, "prod/stripe", "prod/stripe/key/deeper", "a", "a/../b"];
@@ -251,6 +261,33 @@ impl Change {
                 }
                 Payload::Session(open)
             }
+            Self::Metadata {
+                path,
+                secret: id,
+                previous,
+                replace,
+                set,
+                remove,
+                settings,
+            } => Payload::Metadata(v1::SetMetadata {
+                tenant: copy(base.roster.first_tenant.bytes()),
+                path: pick(&PATHS, *path).to_owned(),
+                secret: secret(*id),
+                previous: (*previous).into(),
+                replace: *replace,
+                set: set
+                    .iter()
+                    .map(|(key, text)| v1::MetadataEntry {
+                        key: format!("key-{key}"),
+                        text: text.clone(),
+                    })
+                    .collect(),
+                remove: remove.iter().map(|key| format!("key-{key}")).collect(),
+                settings: settings.map(|(versions, cas_required)| v1::SecretSettings {
+                    max_versions: versions.into(),
+                    cas_required,
+                }),
+            }),
         }
     }
 
@@ -275,6 +312,7 @@ impl Bend {
             Self::Sealed(bent) => put.sealed = cut(std::mem::take(&mut put.sealed), bent),
             Self::Session(session) => put.session = copy(session),
             Self::Suite(suite) => put.suite = *suite,
+            Self::Cas => put.cas = true,
         }
     }
 }

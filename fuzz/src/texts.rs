@@ -78,6 +78,7 @@ pub(crate) fn policy(data: &[u8]) {
                         tls_group: "X25519MLKEM768",
                         client_key: &[9; 32],
                     }),
+                    cas: local.then_some(true),
                 },
             };
             let decision = set.decide(&request);

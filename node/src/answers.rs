@@ -15,7 +15,8 @@ use symbolon_custody::gate::{self, Asker, Recorded, Ruling, Scene};
 use symbolon_custody::replies::refused;
 use symbolon_policy::Action;
 use symbolon_state::query::{self, Child};
-use symbolon_state::{Fault, Subject};
+use symbolon_state::records::SecretRecord;
+use symbolon_state::{Fault, Subject, levels};
 use symbolon_wire::limits::{AUDIT_PAGE_MAX, LIST_MAX, VERSIONS_MAX};
 use symbolon_wire::path::Path;
 use symbolon_wire::v1::{self, response};
@@ -131,6 +132,7 @@ impl Answering<'_> {
             let Some((id, secret)) = query::secret_at(scene.view, subject.tenant, &path)? else {
                 return Ok(None);
             };
+            let knows_metadata = query::feature_level(scene.view)? >= levels::METADATA;
             let mut versions = Vec::new();
             for (version, state) in query::versions(scene.view, id, VERSIONS_MAX as usize)? {
                 versions.push(v1::VersionInfo {
@@ -143,13 +145,26 @@ impl Answering<'_> {
                     fragments_ok: query::confirmed(scene.view, &state, n)?,
                     log_index: state.log_index,
                     destroyed: state.destroyed,
+                    // Older builds do not tell it, and answers are compared.
+                    author_name: match knows_metadata {
+                        true => query::principal_name(scene.view, &state.author)?,
+                        false => String::new(),
+                    },
                 });
             }
+            let metadata = query::metadata(scene.view, id)?;
+            let custom = metadata.entries.into_iter().map(|entry| v1::MetadataEntry {
+                key: entry.key,
+                text: entry.text,
+            });
             Ok(Some(v1::MetadataReply {
                 secret: Bytes::copy_from_slice(id.bytes()),
                 latest: secret.latest,
                 versions,
                 state_index: scene.state_index,
+                metadata_version: metadata.version,
+                custom: custom.collect(),
+                settings: settings(&secret),
             }))
         })?;
         let message = format!("there is no secret at {path}");
@@ -158,14 +173,14 @@ impl Answering<'_> {
             .ok_or_else(|| error(Code::NotFound, message, "symbolon list"))
     }
 
-    /// What the author of a write must know. Whoever may write or delete there may know it.
+    /// What the author of a change must know. Whoever may change anything there may know it.
     pub(crate) async fn resolve(&self, request: v1::ResolveRequest) -> Answer {
         self.fresh(0).await?;
         let path = parse(&request.path)?;
         let subject = match self.allowed(Action::Write, Some(&request.path), false).await {
             Err(refused) if refused.code == Code::Denied as u32 => {
                 let mut other = None;
-                for action in [Action::Delete, Action::Undelete, Action::Destroy] {
+                for action in [Action::Delete, Action::Undelete, Action::Destroy, Action::WriteMetadata] {
                     other = self.allowed(action, Some(&request.path), false).await.ok();
                     if other.is_some() {
                         break;
@@ -177,17 +192,22 @@ impl Answering<'_> {
         };
         let reply = self.on_scene(|scene| {
             let found = query::secret_at(scene.view, subject.tenant, &path)?;
-            let (secret, latest) = match &found {
-                Some((id, secret)) => (Bytes::copy_from_slice(id.bytes()), secret.latest),
-                None => (Bytes::new(), 0),
-            };
-            Ok(v1::ResolveReply {
+            let nothing_there = v1::ResolveReply {
                 tenant: Bytes::copy_from_slice(subject.tenant.bytes()),
                 principal: Bytes::copy_from_slice(subject.id.bytes()),
-                secret,
-                latest,
                 log_time_ms: scene.log_time_ms,
                 name: subject.record.name.clone(),
+                ..v1::ResolveReply::default()
+            };
+            Ok(match found {
+                None => nothing_there,
+                Some((id, secret)) => v1::ResolveReply {
+                    secret: Bytes::copy_from_slice(id.bytes()),
+                    latest: secret.latest,
+                    metadata_version: query::metadata(scene.view, id)?.version,
+                    settings: settings(&secret),
+                    ..nothing_there
+                },
             })
         })?;
         Ok(response::Result::Resolve(reply))
@@ -310,6 +330,15 @@ impl Answering<'_> {
         }
         Ok(response::Result::Status(status(self.member)))
     }
+}
+
+/// How a secret may be written; `None` where nothing was ever said about it.
+fn settings(secret: &SecretRecord) -> Option<v1::SecretSettings> {
+    let settings = v1::SecretSettings {
+        max_versions: secret.max_versions,
+        cas_required: secret.cas_required,
+    };
+    (settings != v1::SecretSettings::default()).then_some(settings)
 }
 
 /// How this node stands.

@@ -21,11 +21,11 @@ use symbolon_crypto::sign::Ed25519VerifyingKey;
 use symbolon_crypto::witness::TreeHead;
 use symbolon_custody::witness::{Answer, Collecting, Cosigner, Memory, NotRemembered, Refused, Witness};
 use symbolon_state::entry::Kind;
-use symbolon_state::{Fault, query};
+use symbolon_state::{Fault, levels, query};
 use symbolon_store::{AuditFault, Local, LocalOp, Store, StoreFault};
 use symbolon_wire::roster::Roster;
 use symbolon_wire::v1::{self, peer_request, peer_response};
-use symbolon_wire::{Code, LEVEL_AUDIT_ANCHORS, audit};
+use symbolon_wire::{Code, audit};
 use tokio::sync::Notify;
 use tokio::task::JoinSet;
 
@@ -310,7 +310,7 @@ async fn round(member: &Arc<Member>) -> Result<(), RoundError> {
         return Ok(());
     }
     let anchored_size = anchor.as_ref().map_or(0, |anchor| anchor.head.size);
-    let anchors_count = member.shown.load().feature_level >= LEVEL_AUDIT_ANCHORS;
+    let anchors_count = member.shown.load().feature_level >= levels::AUDIT_ANCHORS;
     let cosigned = member.following.cosigned() >= size;
     if size == 0 || (cosigned && (anchored_size >= size || !anchors_count)) {
         return Ok(());

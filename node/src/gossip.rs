@@ -297,7 +297,7 @@ pub(crate) async fn ticks(member: Arc<Member>) {
 
 /// Raises the feature level by a log entry once every node's build supports the next one, so that a rolling upgrade
 /// never makes honest nodes differ. Apply checks the same from the nodes' signed statements.
-async fn raise_level(member: &Arc<Member>) {
+pub(crate) async fn raise_level(member: &Arc<Member>) {
     let shown = member.shown.load_full();
     let level = shown.feature_level + 1;
     let supported = |node: u16| shown.boots.get(&node).is_some_and(|boot| boot.feature_level >= level);

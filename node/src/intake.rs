@@ -1,5 +1,5 @@
-//! What arrives and is not whole yet, in bounded memory: each kind of sender has a budget of bytes, and what exceeds it
-//! is refused, not kept.
+//! What arrives and is not whole yet, and large answers that are not taken yet, in bounded memory: each kind of sender has
+//! a budget of bytes, and what exceeds it is refused, or waits where it has cost nothing so far.
 
 use bytes::Bytes;
 use quinn::RecvStream;
@@ -15,6 +15,17 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 const STRANGERS_BYTES: usize = 8 * 1024 * 1024;
 /// Bytes of requests by registered keys.
 const CLIENTS_BYTES: usize = 64 * 1024 * 1024;
+/// Bytes of requests on one connection of a registered key: 14 writes of the largest value, so that one client cannot
+/// use up what is for all.
+const CLIENT_BYTES: usize = 16 * 1024 * 1024;
+/// Replies with longer ciphertexts count as large.
+const LARGE_FROM: usize = 128 * 1024;
+/// Bytes of large replies on one connection, from the decision until the client has taken them.
+const LARGE_CLIENT_BYTES: usize = 8 * 1024 * 1024;
+/// The same for all connections together.
+const LARGE_BYTES: usize = 64 * 1024 * 1024;
+/// A read of a large value waits at most this long for room.
+const LARGE_WAIT: Duration = Duration::from_secs(5);
 /// Bytes of messages by one other node.
 const PEER_BYTES: usize = 8 * PEER_FRAME_BYTES_MAX;
 /// Connections of keys that nobody has registered.
@@ -27,6 +38,7 @@ pub(crate) struct Intake {
     strangers: Arc<Semaphore>,
     clients: Arc<Semaphore>,
     peers: BTreeMap<u16, Arc<Semaphore>>,
+    large: Arc<Semaphore>,
     connected_strangers: Arc<AtomicU64>,
 }
 
@@ -43,7 +55,7 @@ impl Drop for Stranger {
 pub(crate) struct Arrived {
     pub(crate) bytes: Bytes,
     /// Its part of the budget: kept while the message is worked on.
-    pub(crate) held: Option<OwnedSemaphorePermit>,
+    pub(crate) held: Vec<OwnedSemaphorePermit>,
 }
 
 /// Why nothing arrived.
@@ -70,6 +82,7 @@ impl Intake {
                 .iter()
                 .map(|node| (node.index, budget(PEER_BYTES)))
                 .collect(),
+            large: budget(LARGE_BYTES),
             connected_strangers: Arc::default(),
         }
     }
@@ -80,29 +93,87 @@ impl Intake {
         (counted.0.fetch_add(1, Ordering::Relaxed) < STRANGERS_MAX).then_some(counted)
     }
 
-    /// The budget of a client's connection.
-    pub(crate) fn of_client(&self, known: bool) -> &Arc<Semaphore> {
-        if known { &self.clients } else { &self.strangers }
+    /// The budgets of a registered client's connection.
+    pub(crate) fn of_client(&self, room: &Room) -> Budgets {
+        Budgets(vec![Arc::clone(&room.requests), Arc::clone(&self.clients)])
+    }
+
+    /// The budget of all strangers.
+    pub(crate) fn of_strangers(&self) -> Budgets {
+        Budgets(vec![Arc::clone(&self.strangers)])
     }
 
     /// The budget of another node.
-    pub(crate) fn of_peer(&self, node: u16) -> Option<&Arc<Semaphore>> {
-        self.peers.get(&node)
+    pub(crate) fn of_peer(&self, node: u16) -> Option<Budgets> {
+        self.peers.get(&node).map(|budget| Budgets(vec![Arc::clone(budget)]))
+    }
+
+    /// Room for a reply with a ciphertext of so many bytes. Waits for other replies of this connection, and of all, to be
+    /// taken.
+    pub(crate) async fn room_for_reply(&self, room: &Room, bytes: usize) -> Result<LargeReply, NotArrived> {
+        let permits = u32::try_from(bytes).map_err(|_| NotArrived::TooLarge)?;
+        // The connection's first: who waits for that holds nothing of what is for all.
+        let waiting = async {
+            let own = Arc::clone(&room.replies).acquire_many_owned(permits).await.ok()?;
+            let of_all = Arc::clone(&self.large).acquire_many_owned(permits).await.ok()?;
+            Some(LargeReply {
+                bytes,
+                _held: [own, of_all],
+            })
+        };
+        match tokio::time::timeout(LARGE_WAIT, waiting).await {
+            Ok(held) => held.ok_or(NotArrived::Gone),
+            Err(_) => Err(NotArrived::Full),
+        }
     }
 }
+
+/// What one client connection may occupy.
+#[derive(Debug)]
+pub(crate) struct Room {
+    requests: Arc<Semaphore>,
+    replies: Arc<Semaphore>,
+}
+
+impl Room {
+    pub(crate) fn new() -> Self {
+        Self {
+            requests: Arc::new(Semaphore::new(CLIENT_BYTES)),
+            replies: Arc::new(Semaphore::new(LARGE_CLIENT_BYTES)),
+        }
+    }
+}
+
+/// Whether a reply with a ciphertext of so many bytes needs room of its own; shorter ones are bounded by the number of
+/// streams.
+pub(crate) fn is_large(bytes: usize) -> bool {
+    bytes > LARGE_FROM
+}
+
+/// Room that one large reply takes until it is dropped.
+#[derive(Debug)]
+pub(crate) struct LargeReply {
+    /// For a ciphertext of so many bytes.
+    pub(crate) bytes: usize,
+    _held: [OwnedSemaphorePermit; 2],
+}
+
+/// What the bytes of a message count against, all of them.
+#[derive(Debug, Clone)]
+pub(crate) struct Budgets(Vec<Arc<Semaphore>>);
 
 /// Reads a stream to its end.
 pub(crate) async fn whole(
     receive: &mut RecvStream,
     bytes_max: usize,
-    budget: &Arc<Semaphore>,
+    budgets: &Budgets,
 ) -> Result<Arrived, NotArrived> {
-    let reading = tokio::time::timeout(REQUEST, read(receive, bytes_max, budget));
+    let reading = tokio::time::timeout(REQUEST, read(receive, bytes_max, budgets));
     reading.await.unwrap_or(Err(NotArrived::Late))
 }
 
-async fn read(receive: &mut RecvStream, bytes_max: usize, budget: &Arc<Semaphore>) -> Result<Arrived, NotArrived> {
-    let (mut bytes, mut held) = (Vec::new(), None::<OwnedSemaphorePermit>);
+async fn read(receive: &mut RecvStream, bytes_max: usize, budgets: &Budgets) -> Result<Arrived, NotArrived> {
+    let (mut bytes, mut held) = (Vec::new(), Vec::<OwnedSemaphorePermit>::new());
     // Copied, because a chunk of one byte may keep a whole batch of datagrams alive.
     while let Some(chunk) = receive
         .read_chunk(bytes_max + 1, true)
@@ -114,11 +185,13 @@ async fn read(receive: &mut RecvStream, bytes_max: usize, budget: &Arc<Semaphore
             return Err(NotArrived::TooLarge);
         }
         let permits = u32::try_from(length).map_err(|_| NotArrived::TooLarge)?;
-        let permit = Arc::clone(budget).try_acquire_many_owned(permits);
-        let permit = permit.map_err(|_| NotArrived::Full)?;
-        match &mut held {
-            Some(held) => held.merge(permit),
-            None => held = Some(permit),
+        for (place, budget) in budgets.0.iter().enumerate() {
+            let permit = Arc::clone(budget).try_acquire_many_owned(permits);
+            let permit = permit.map_err(|_| NotArrived::Full)?;
+            match held.get_mut(place) {
+                Some(held) => held.merge(permit),
+                None => held.push(permit),
+            }
         }
         bytes.extend_from_slice(&chunk.bytes);
     }
@@ -126,4 +199,59 @@ async fn read(receive: &mut RecvStream, bytes_max: usize, budget: &Arc<Semaphore
         bytes: bytes.into(),
         held,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use symbolon_crypto::limits::CIPHERTEXT_BYTES_MAX;
+
+    // A reply of the largest value fits, on one connection and on all.
+    const _: () = assert!(CIPHERTEXT_BYTES_MAX < LARGE_CLIENT_BYTES && LARGE_CLIENT_BYTES < LARGE_BYTES);
+    // So does a request, and what strangers may send at once is what it was when values had 64 KiB.
+    const _: () =
+        assert!(symbolon_wire::limits::REQUEST_BYTES_MAX < CLIENT_BYTES && STRANGERS_BYTES == 8 * 1024 * 1024);
+
+    fn intake() -> Intake {
+        Intake {
+            strangers: Arc::new(Semaphore::new(1)),
+            clients: Arc::new(Semaphore::new(1)),
+            peers: BTreeMap::new(),
+            large: Arc::new(Semaphore::new(LARGE_BYTES)),
+            connected_strangers: Arc::default(),
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn large_replies_that_nobody_takes_bound_their_connection_alone() {
+        let (intake, slow, other) = (intake(), Room::new(), Room::new());
+        let mut held = Vec::new();
+        let refused = loop {
+            match intake.room_for_reply(&slow, CIPHERTEXT_BYTES_MAX).await {
+                Ok(reply) => held.push(reply),
+                Err(refused) => break refused,
+            }
+            assert!(held.len() < 100, "a connection may hold any number of large replies");
+        };
+        assert_eq!(refused, NotArrived::Full);
+        assert_eq!(held.len(), LARGE_CLIENT_BYTES / CIPHERTEXT_BYTES_MAX);
+        assert!(intake.room_for_reply(&other, CIPHERTEXT_BYTES_MAX).await.is_ok());
+        assert!(!is_large(LARGE_FROM) && is_large(CIPHERTEXT_BYTES_MAX));
+        held.pop();
+        assert!(intake.room_for_reply(&slow, CIPHERTEXT_BYTES_MAX).await.is_ok());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn large_replies_of_all_connections_together_are_bounded() {
+        let intake = intake();
+        let rooms: Vec<Room> = (0..100).map(|_| Room::new()).collect();
+        let mut held = Vec::new();
+        for room in &rooms {
+            match intake.room_for_reply(room, CIPHERTEXT_BYTES_MAX).await {
+                Ok(reply) => held.push(reply),
+                Err(refused) => assert_eq!(refused, NotArrived::Full),
+            }
+        }
+        assert_eq!(held.len(), LARGE_BYTES / CIPHERTEXT_BYTES_MAX);
+    }
 }

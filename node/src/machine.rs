@@ -95,13 +95,15 @@ impl NodeMachine {
 
     fn note(&mut self, entry: &Entry, effects: &[Effect]) {
         self.next.applied = entry.index;
-        // A new version never invalidates a decision on an older one, nor does a confirmation. Time and all else may.
+        // A new version never invalidates a decision on an older one, nor do a confirmation or a text beside it. Time and
+        // all else may.
         let harmless = |effect: &Effect| {
             matches!(
                 effect,
                 Effect::Dealt { .. }
                     | Effect::Confirmed
                     | Effect::Complained { .. }
+                    | Effect::Metadata { .. }
                     | Effect::SnapshotMark
                     | Effect::AuditAnchored { .. }
             )

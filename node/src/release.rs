@@ -3,6 +3,7 @@
 
 use crate::clocks::boot_ms;
 use crate::fragments::own_fragment;
+use crate::intake::{LargeReply, Room, is_large};
 use crate::member::{Member, count, error};
 use bytes::Bytes;
 use std::net::IpAddr;
@@ -34,6 +35,8 @@ pub(crate) struct Client {
     pub(crate) key: Hash,
     /// Where from.
     pub(crate) source: IpAddr,
+    /// What its connection may occupy.
+    pub(crate) room: Arc<Room>,
 }
 
 /// One request for a fragment.
@@ -91,48 +94,63 @@ impl Releases {
         releases
     }
 
-    /// Answers one read.
+    /// Answers one read; a large value's answer comes with the room that it takes until the client has it.
     pub(crate) async fn read(
         &self,
         member: &Arc<Member>,
         client: Client,
         request_hash: Hash,
         request: v1::ReadRequest,
-    ) -> ResponseFrame {
-        let deadline = Deadline::start(boot_ms());
-        let interest = Interested::new(member, &client, &request.path);
-        if let Err(error) = catch_up(member, request.min_index, deadline, interest.as_ref()).await {
-            return failed(error);
-        }
-        let read = Box::new(Read {
+    ) -> (ResponseFrame, Option<LargeReply>) {
+        let mut read = Box::new(Read {
             client,
             request_hash,
             request,
-            deadline,
+            deadline: Deadline::start(boot_ms()),
         });
+        let (ruling, sensitive, large) = match self.decide(member, &mut read).await {
+            Ok(decided) => decided,
+            Err(error) => return (failed(error), None),
+        };
         let (respond, response) = oneshot::channel();
-        if let Err(error) = self.decide(member, read, respond).await {
-            return failed(error);
-        }
-        response.await.unwrap_or_else(|_| failed(stopping()))
-    }
-
-    async fn decide(
-        &self,
-        member: &Member,
-        read: Box<Read>,
-        respond: oneshot::Sender<ResponseFrame>,
-    ) -> Result<(), v1::Error> {
-        let ruled = member.on_scene(|scene, sensitive| read.rule(scene).map(|ruling| (ruling, sensitive)));
-        let (ruling, sensitive) = ruled.map_err(no_randomness)?.map_err(broken)?;
-        self.queue(Job {
+        let queued = self.queue(Job {
             ruling,
             waiting: Waiting::Release {
                 read,
                 sensitive,
                 respond,
             },
-        })
+        });
+        if let Err(error) = queued {
+            return (failed(error), None);
+        }
+        (response.await.unwrap_or_else(|_| failed(stopping())), large)
+    }
+
+    /// Catches up and rules. A ruling holds the record with its ciphertext: where that is large and there is no room for it,
+    /// the ruling is let go, and made anew once there is.
+    async fn decide(&self, member: &Member, read: &mut Read) -> Result<(Ruling, u64, Option<LargeReply>), v1::Error> {
+        let mut large: Option<LargeReply> = None;
+        loop {
+            read.deadline = Deadline::start(boot_ms());
+            let interest = Interested::new(member, &read.client, &read.request.path);
+            catch_up(member, read.request.min_index, read.deadline, interest.as_ref()).await?;
+            let ruled = member.on_scene(|scene, sensitive| read.rule(scene).map(|ruling| (ruling, sensitive)));
+            let (ruling, sensitive) = ruled.map_err(no_randomness)?.map_err(broken)?;
+            let bytes = ruling.ciphertext_bytes();
+            if !is_large(bytes) || large.as_ref().is_some_and(|room| room.bytes >= bytes) {
+                return Ok((ruling, sensitive, large));
+            }
+            drop((ruling, large.take()));
+            let room = member.intake.room_for_reply(&read.client.room, bytes).await;
+            large = Some(room.map_err(|_| {
+                error(
+                    Code::Overloaded,
+                    "too many large values are on their way to clients that have not taken them",
+                    "try again after a pause, with fewer at once",
+                )
+            })?);
+        }
     }
 
     /// Records a decision about an answer without key material.

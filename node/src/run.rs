@@ -459,7 +459,13 @@ async fn follow(member: Arc<Member>, mut happened: mpsc::UnboundedReceiver<Effec
             }
             Effect::Complained { version, .. } => tracing::warn!(version, "a dealing was complained about"),
             Effect::FeatureLevel { level } => tracing::info!(level, "the feature level rose"),
-            Effect::Booted { node, counter } => tracing::info!(node, counter, "a node booted"),
+            Effect::Booted { node, counter } => {
+                tracing::info!(node, counter, "a node booted");
+                // It may have been the last that did not know the next level.
+                if member.consensus.leader() == Some(u64::from(member.node)) {
+                    gossip::raise_level(&member).await;
+                }
+            }
             Effect::Destroyed { secret, version } => {
                 let _ = news.send(News::Destroyed { secret, version });
                 // Nobody confirms it any more: whoever waits for that is to know.
@@ -467,7 +473,11 @@ async fn follow(member: Arc<Member>, mut happened: mpsc::UnboundedReceiver<Effec
             }
             Effect::AuditForked { node } => cosign::forked(&member, node).await,
             Effect::AuditAnchored { node, size } => tracing::debug!(node, size, "an audit log was anchored"),
-            Effect::Deleted { .. } | Effect::Policies | Effect::Principals | Effect::SnapshotMark => {}
+            Effect::Deleted { .. }
+            | Effect::Metadata { .. }
+            | Effect::Policies
+            | Effect::Principals
+            | Effect::SnapshotMark => {}
         }
     }
 }

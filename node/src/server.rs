@@ -4,7 +4,7 @@ use crate::answers::Answering;
 use crate::clocks;
 use crate::cosign;
 use crate::gossip;
-use crate::intake::{self, Arrived, NotArrived, Stranger};
+use crate::intake::{self, Arrived, Budgets, LargeReply, NotArrived, Room, Stranger};
 use crate::member::{Member, count, error};
 use crate::release::{Client, Releases, failed};
 use crate::submit;
@@ -19,7 +19,7 @@ use symbolon_custody::gate;
 use symbolon_state::query;
 use symbolon_wire::Code;
 use symbolon_wire::frame::{ALPN_PEER, decode};
-use symbolon_wire::limits::{PEER_FRAME_BYTES_MAX, REQUEST_BYTES_MAX};
+use symbolon_wire::limits::{PEER_FRAME_BYTES_MAX, REQUEST_BYTES_MAX, STRANGER_REQUEST_BYTES_MAX};
 use symbolon_wire::reply::{ResponseFrame, encode_response};
 use symbolon_wire::tls::Leaf;
 use symbolon_wire::v1::{self, peer_request, peer_response, request, response};
@@ -40,6 +40,10 @@ const CLIENT_WINDOW: u32 = 1024 * 1024;
 /// The same for a key that nobody has registered, and the streams that it may have open.
 const STRANGER_WINDOW: u32 = 64 * 1024;
 const STRANGER_STREAMS: u32 = 4;
+/// Bytes on one connection that its client has not acknowledged.
+const SEND_WINDOW: u64 = 4 * 1024 * 1024;
+/// A client takes an answer whole within this time; then it is given up, with the room that it took.
+const ANSWER: Duration = Duration::from_secs(30);
 /// A handshake takes at most this long.
 const HANDSHAKE: Duration = Duration::from_secs(5);
 /// What a node says first.
@@ -55,6 +59,7 @@ pub(crate) fn transport() -> quinn::TransportConfig {
         .max_concurrent_uni_streams(VarInt::from_u32(1))
         .receive_window(VarInt::from_u32(STRANGER_WINDOW))
         .stream_receive_window(VarInt::from_u32(1024 * 1024))
+        .send_window(SEND_WINDOW)
         .datagram_receive_buffer_size(None)
         .keep_alive_interval(Some(Duration::from_secs(10)));
     transport
@@ -111,6 +116,7 @@ async fn connection(member: &Arc<Member>, incoming: Incoming, handshake: OwnedSe
     let client = Client {
         key: leaf.key.fingerprint(),
         source,
+        room: Arc::new(Room::new()),
     };
     serve_client(member, &connection, releases, client, stranger).await;
 }
@@ -125,11 +131,7 @@ async fn serve_client(
 ) {
     let mut stranger = Some(stranger);
     loop {
-        if stranger.is_some() && is_registered(member, &client) {
-            stranger = None;
-            connection.set_receive_window(VarInt::from_u32(CLIENT_WINDOW));
-            connection.set_max_concurrent_bi_streams(VarInt::from_u32(CLIENT_STREAMS));
-        }
+        greet(member, connection, &client, &mut stranger);
         let accepting = connection.accept_bi();
         let accepted = if stranger.is_some() {
             match tokio::time::timeout(STRANGER_IDLE, accepting).await {
@@ -140,9 +142,23 @@ async fn serve_client(
             accepting.await
         };
         let Ok((send, receive)) = accepted else { return };
-        let budget = Arc::clone(member.intake.of_client(stranger.is_none()));
+        // Once more: it may have been registered while it was silent.
+        greet(member, connection, &client, &mut stranger);
+        let (budgets, bytes_max) = match stranger {
+            None => (member.intake.of_client(&client.room), REQUEST_BYTES_MAX),
+            Some(_) => (member.intake.of_strangers(), STRANGER_REQUEST_BYTES_MAX),
+        };
         let (member, releases, client) = (Arc::clone(member), releases.clone(), client.clone());
-        tokio::spawn(async move { request(&member, &releases, client, &budget, send, receive).await });
+        tokio::spawn(async move { request(&member, &releases, client, &budgets, bytes_max, send, receive).await });
+    }
+}
+
+/// Gives a client its room as soon as its key is registered.
+fn greet(member: &Member, connection: &Connection, client: &Client, stranger: &mut Option<Stranger>) {
+    if stranger.is_some() && is_registered(member, client) {
+        *stranger = None;
+        connection.set_receive_window(VarInt::from_u32(CLIENT_WINDOW));
+        connection.set_max_concurrent_bi_streams(VarInt::from_u32(CLIENT_STREAMS));
     }
 }
 
@@ -178,83 +194,108 @@ async fn request(
     member: &Arc<Member>,
     releases: &Releases,
     client: Client,
-    budget: &Arc<Semaphore>,
+    budgets: &Budgets,
+    bytes_max: usize,
     mut send: SendStream,
     mut receive: RecvStream,
 ) {
     count(&member.counters.requests);
-    let frame = match intake::whole(&mut receive, REQUEST_BYTES_MAX, budget).await {
+    // `_large` lives until the client has taken the answer.
+    let (frame, _large) = match intake::whole(&mut receive, bytes_max, budgets).await {
         Ok(Arrived { bytes, held }) => {
-            let frame = answer(member, releases, client, bytes).await;
+            let answered = answer(member, releases, client, bytes).await;
             drop(held);
-            frame
+            answered
         }
-        Err(NotArrived::TooLarge) => {
-            count(&member.counters.malformed);
-            let message = format!("a request has at most {REQUEST_BYTES_MAX} bytes");
-            failed(error(Code::TooLarge, message, "send a smaller value"))
-        }
-        Err(NotArrived::Late) => failed(error(
-            Code::Timeout,
-            "the request did not arrive whole in time",
-            "send it again",
-        )),
-        Err(NotArrived::Full) => failed(error(
-            Code::Overloaded,
-            "too many requests arrive at once",
-            "try again after a pause",
-        )),
         Err(NotArrived::Gone) => return,
+        Err(refused) => (failed(not_arrived(member, refused, bytes_max)), None),
     };
     // Whether the client still listens is its affair.
-    if send.write_all(frame.as_ref()).await.is_ok() {
-        let _ = send.finish();
+    match tokio::time::timeout(ANSWER, send.write_all(frame.as_ref())).await {
+        Ok(Ok(())) => drop(send.finish()),
+        Ok(Err(_)) => {}
+        Err(_) => drop(send.reset(1_u32.into())),
     }
 }
 
-async fn answer(member: &Arc<Member>, releases: &Releases, client: Client, bytes: Bytes) -> ResponseFrame {
-    let request_hash = sha256(&bytes);
-    let kind = match decode::<v1::Request>(bytes, REQUEST_BYTES_MAX) {
-        Ok(request) => request.kind,
-        Err(refused) => {
+/// What is said of a request that did not arrive.
+fn not_arrived(member: &Member, refused: NotArrived, bytes_max: usize) -> v1::Error {
+    match refused {
+        NotArrived::TooLarge if bytes_max < REQUEST_BYTES_MAX => error(
+            Code::UnknownKey,
+            format!("the connection's key belongs to no live principal, and may send at most {bytes_max} bytes"),
+            "ask an operator to register it: symbolon agent register",
+        ),
+        NotArrived::TooLarge => {
             count(&member.counters.malformed);
-            return failed(error(Code::Malformed, refused.to_string(), "update the client"));
+            let message = format!("a request has at most {bytes_max} bytes");
+            error(Code::TooLarge, message, "send a smaller value")
         }
-    };
-    let Some(kind) = kind else {
-        count(&member.counters.malformed);
-        return failed(error(
-            Code::UnknownVersion,
-            "this node does not know this kind of request",
-            "update the node",
-        ));
-    };
-    let kind = match kind {
-        request::Kind::Read(read) if read.nonce.len() != 32 => {
-            return failed(error(
-                Code::Malformed,
-                "a read needs a nonce of 32 bytes",
-                "update the client",
-            ));
-        }
-        request::Kind::Read(read) => return releases.read(member, client, request_hash, read).await,
-        other => other,
-    };
-    let standing = member.standing();
-    if let (Some(code), false) = (standing.refusal(), matches!(kind, request::Kind::Status(_))) {
-        return failed(error(
-            code,
-            format!("node {}: {}", member.node, standing.reason()),
-            "see: symbolon status",
-        ));
+        NotArrived::Late => error(
+            Code::Timeout,
+            "the request did not arrive whole in time",
+            "send it again",
+        ),
+        NotArrived::Full | NotArrived::Gone => error(
+            Code::Overloaded,
+            "too many requests arrive at once",
+            "try again after a pause",
+        ),
     }
+}
+
+/// An answer, and the room that it takes.
+type Answered = (ResponseFrame, Option<LargeReply>);
+
+async fn answer(member: &Arc<Member>, releases: &Releases, client: Client, bytes: Bytes) -> Answered {
+    let request_hash = sha256(&bytes);
+    let kind = match parse(member, bytes) {
+        Ok(request::Kind::Read(read)) => return releases.read(member, client, request_hash, read).await,
+        Ok(kind) => kind,
+        Err(refused) => return (failed(refused), None),
+    };
     let answering = Answering {
         member,
         releases,
         client: &client,
         request_hash: &request_hash,
     };
-    let result = match kind {
+    let frame = match answer_of(&answering, kind).await {
+        Ok(result) => encode_response(&v1::Response { result: Some(result) }, None),
+        Err(refused) => failed(refused),
+    };
+    (frame, None)
+}
+
+/// What is asked.
+fn parse(member: &Member, bytes: Bytes) -> Result<request::Kind, v1::Error> {
+    let malformed = |message: String| {
+        count(&member.counters.malformed);
+        error(Code::Malformed, message, "update the client")
+    };
+    let request: v1::Request = decode(bytes, REQUEST_BYTES_MAX).map_err(|refused| malformed(refused.to_string()))?;
+    match request.kind {
+        Some(request::Kind::Read(read)) if read.nonce.len() != 32 => {
+            Err(malformed("a read needs a nonce of 32 bytes".to_owned()))
+        }
+        Some(kind) => Ok(kind),
+        None => {
+            count(&member.counters.malformed);
+            let message = "this node does not know this kind of request";
+            Err(error(Code::UnknownVersion, message, "update the node"))
+        }
+    }
+}
+
+/// Everything but reads.
+async fn answer_of(answering: &Answering<'_>, kind: request::Kind) -> Result<response::Result, v1::Error> {
+    let Answering { member, client, .. } = answering;
+    let standing = member.standing();
+    if let (Some(code), false) = (standing.refusal(), matches!(kind, request::Kind::Status(_))) {
+        let message = format!("node {}: {}", member.node, standing.reason());
+        return Err(error(code, message, "see: symbolon status"));
+    }
+    match kind {
         request::Kind::Submit(command) => submit::submit(member, &client.key, command)
             .await
             .map(response::Result::Submitted),
@@ -271,19 +312,15 @@ async fn answer(member: &Arc<Member>, releases: &Releases, client: Client, bytes
             gossip::report(member, &report);
             Ok(response::Result::Reported(v1::Reported {}))
         }
-        // Answered above.
-        request::Kind::Read(_) => return failed(error(Code::Internal, "a read went astray", "")),
-    };
-    match result {
-        Ok(result) => encode_response(&v1::Response { result: Some(result) }, None),
-        Err(refused) => failed(refused),
+        // Answered by the release path.
+        request::Kind::Read(_) => Err(error(Code::Internal, "a read went astray", "")),
     }
 }
 
 /// A connection that speaks the peers' protocol: who it is must be shown first, by a boot statement whose TLS key is the
 /// connection's and whose identity key issued the certificate.
 async fn serve_peer(member: &Arc<Member>, connection: &Connection, leaf: &Leaf, stranger: Stranger) {
-    let Some((node, budget)) = introduced(member, connection, leaf).await else {
+    let Some((node, budgets)) = introduced(member, connection, leaf).await else {
         tracing::warn!(source = %connection.remote_address(), "a connection claims to be a node and is not");
         return connection.close(3_u32.into(), b"not a node");
     };
@@ -294,16 +331,17 @@ async fn serve_peer(member: &Arc<Member>, connection: &Connection, leaf: &Leaf, 
         if member.is_excluded(node) {
             return connection.close(1_u32.into(), b"equivocation");
         }
-        let (member, budget) = (Arc::clone(member), Arc::clone(&budget));
-        tokio::spawn(async move { peer_request(&member, node, &budget, send, receive).await });
+        let (member, budgets) = (Arc::clone(member), budgets.clone());
+        tokio::spawn(async move { peer_request(&member, node, &budgets, send, receive).await });
     }
 }
 
 /// Which node it is, and the budget of what it sends.
-async fn introduced(member: &Arc<Member>, connection: &Connection, leaf: &Leaf) -> Option<(u16, Arc<Semaphore>)> {
+async fn introduced(member: &Arc<Member>, connection: &Connection, leaf: &Leaf) -> Option<(u16, Budgets)> {
     let first = tokio::time::timeout(HANDSHAKE, connection.accept_bi()).await.ok()?;
     let (mut send, mut receive) = first.ok()?;
-    let arrived = intake::whole(&mut receive, INTRODUCTION_BYTES_MAX, member.intake.of_client(false)).await;
+    let strangers = member.intake.of_strangers();
+    let arrived = intake::whole(&mut receive, INTRODUCTION_BYTES_MAX, &strangers).await;
     let request: v1::PeerRequest = decode(arrived.ok()?.bytes, INTRODUCTION_BYTES_MAX).ok()?;
     let Some(peer_request::Kind::Gossip(v1::Gossip {
         boot: Some(statement), ..
@@ -322,19 +360,18 @@ async fn introduced(member: &Arc<Member>, connection: &Connection, leaf: &Leaf) 
     let frame = v1::PeerResponse { result: Some(done) }.encode_to_vec();
     send.write_all(&frame).await.ok()?;
     send.finish().ok()?;
-    let budget = member.intake.of_peer(node)?;
-    Some((node, Arc::clone(budget)))
+    Some((node, member.intake.of_peer(node)?))
 }
 
 async fn peer_request(
     member: &Arc<Member>,
     node: u16,
-    budget: &Arc<Semaphore>,
+    budgets: &Budgets,
     mut send: SendStream,
     mut receive: RecvStream,
 ) {
     // `held` lives as long as the message is worked on.
-    let Ok(Arrived { bytes, held: _held }) = intake::whole(&mut receive, PEER_FRAME_BYTES_MAX, budget).await else {
+    let Ok(Arrived { bytes, held: _held }) = intake::whole(&mut receive, PEER_FRAME_BYTES_MAX, budgets).await else {
         return;
     };
     let result = match decode::<v1::PeerRequest>(bytes, PEER_FRAME_BYTES_MAX).map(|request| request.kind) {

@@ -10,14 +10,16 @@ use std::time::Duration;
 use symbolon_consensus::{self as consensus, ProposeError, Proposed};
 use symbolon_crypto::Hash;
 use symbolon_state::entry::Kind;
-use symbolon_state::query;
+use symbolon_state::{levels, query};
 use symbolon_wire::Code;
 use symbolon_wire::command::ParsedCommand;
 use symbolon_wire::ids::SecretId;
-use symbolon_wire::limits::COMMAND_BYTES_MAX;
+use symbolon_wire::limits::{COMMAND_BYTES_MAX, PEER_FRAME_BYTES_MAX};
 use symbolon_wire::v1::{self, command_body::Payload, peer_request, peer_response};
 
 const _: () = assert!(COMMAND_BYTES_MAX <= symbolon_consensus::limits::PAYLOAD_BYTES_MAX);
+// A frame of consensus travels inside a message between nodes.
+const _: () = assert!(symbolon_consensus::limits::FRAME_BYTES_MAX + 1024 < PEER_FRAME_BYTES_MAX);
 
 /// How long a proposal may take, the way to the leader included.
 const PROPOSE_TIMEOUT: Duration = Duration::from_secs(6);
@@ -73,6 +75,21 @@ fn unknown() -> v1::Error {
     )
 }
 
+/// Refuses what the feature level in force does not allow yet.
+fn higher_level(member: &Member, needed: u32) -> Result<(), v1::Error> {
+    let level = member.shown.load().feature_level;
+    if needed <= level {
+        return Ok(());
+    }
+    Err(error(
+        Code::UnknownVersion,
+        format!(
+            "this needs feature level {needed}; level {level} is in force until all nodes run a build that knows it"
+        ),
+        "update the nodes that lag behind: symbolon status shows what each runs",
+    ))
+}
+
 /// Proposes an entry at this node, which must lead.
 pub(crate) async fn propose_here(member: &Arc<Member>, kind: u16, bytes: Bytes) -> Result<v1::Submitted, v1::Error> {
     if let Some(code) = member.standing().refusal() {
@@ -82,6 +99,8 @@ pub(crate) async fn propose_here(member: &Arc<Member>, kind: u16, bytes: Bytes) 
             "",
         ));
     }
+    // Nodes of older builds could not take the entry, and the log would stand still.
+    higher_level(member, levels::needed_for_size(bytes.len()))?;
     match member.consensus.propose(consensus::Payload { kind, bytes }).await {
         Ok(done) => {
             let outcome = v1::Outcome::decode(done.reply.clone()).map_err(|_| unknown())?;
@@ -135,7 +154,7 @@ pub(crate) async fn submit(
             "the command has {} bytes; at most {COMMAND_BYTES_MAX} are allowed",
             encoded.len()
         );
-        return Err(error(Code::TooLarge, message, ""));
+        return Err(error(Code::TooLarge, message, "write a smaller value"));
     }
     let parsed = ParsedCommand::from_message(command)
         .map_err(|refused| error(Code::Malformed, refused.to_string(), "update the client"))?;
@@ -146,6 +165,7 @@ pub(crate) async fn submit(
         );
         return Err(error(Code::WrongCluster, message, "check the context: symbolon doctor"));
     }
+    higher_level(member, levels::needed(&parsed.payload, encoded.len()))?;
     known(member, client_key)?;
     let submitted = propose(member, Kind::Command, encoded).await?;
     let outcome = submitted.outcome.clone().unwrap_or_default();

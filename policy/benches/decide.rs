@@ -57,6 +57,7 @@ fn decide(c: &mut Criterion) {
         },
         context: Context {
             log_time_ms: 1_795_176_000_000,
+            cas: None,
             local: Some(Local {
                 time_ms: 1_795_176_000_000,
                 source: IpAddr::from([10, 0, 0, 7]),

@@ -23,7 +23,7 @@ use crate::limits::{
 use crate::place::{Lines, Place};
 use crate::request::{check_path, is_name};
 use crate::scan::{ScanError, Statement, is_deceptive, statements};
-use crate::schema::{EntityKind, VALIDATOR};
+use crate::schema::{EntityKind, validator};
 use crate::set::Source;
 
 /// How far from `principal`, `action`, `resource` and `context` a policy may look: at their attributes and at what they
@@ -57,8 +57,9 @@ struct Parsed<'a> {
     start: usize,
 }
 
-/// Checks sources in the order of their names, taking from `known` what it has of the same name and text.
-pub(crate) fn check(ordered: &[&Source], known: &CheckedSources) -> Result<CheckedSources, CompileError> {
+/// Checks sources in the order of their names with the vocabulary of a feature level, taking from `known` what it has of
+/// the same name and text.
+pub(crate) fn check(ordered: &[&Source], known: &CheckedSources, level: u32) -> Result<CheckedSources, CompileError> {
     let lines: Vec<Lines<'_>> = ordered
         .iter()
         .map(|source| Lines::new(&source.name, &source.text))
@@ -103,7 +104,7 @@ pub(crate) fn check(ordered: &[&Source], known: &CheckedSources) -> Result<Check
     for policy in &fresh {
         check_literals(&policy.checked)?;
     }
-    validate(&fresh)?;
+    validate(&fresh, level)?;
     Ok(all)
 }
 
@@ -273,7 +274,7 @@ fn check_literals(checked: &Checked) -> Result<(), CompileError> {
     Ok(())
 }
 
-fn validate(parsed: &[Parsed<'_>]) -> Result<(), CompileError> {
+fn validate(parsed: &[Parsed<'_>], level: u32) -> Result<(), CompileError> {
     let mut all = CedarSet::new();
     let mut by_id = HashMap::new();
     let mut problems = Vec::new();
@@ -283,7 +284,7 @@ fn validate(parsed: &[Parsed<'_>]) -> Result<(), CompileError> {
             problems.push(problem(&error, policy.lines, policy.start));
         }
     }
-    let result = VALIDATOR.validate_with_level(&all, ValidationMode::Strict, DEREFERENCE_LEVEL);
+    let result = validator(level).validate_with_level(&all, ValidationMode::Strict, DEREFERENCE_LEVEL);
     // What is invalid often seems impossible as well: warnings count when there is nothing worse.
     let mut found: Vec<(&PolicyId, &dyn Diagnostic)> = result
         .validation_errors()

@@ -128,6 +128,9 @@ fn context(request: &Request<'_>) -> Result<Context, BuildError> {
     add("logTime", time);
     add("logHour", hour);
     add("logWeekday", weekday);
+    if let Some(cas) = request.stated() {
+        add("cas", Value::from(cas));
+    }
     if let Some(Local {
         time_ms,
         source,

@@ -75,7 +75,7 @@ pub enum Action {
     ReadStatus,
     /// Store a version of a secret, the first included.
     Write,
-    /// Change a secret's time to live and the like.
+    /// Change a secret's metadata and settings.
     WriteMetadata,
     /// Hide a secret's versions from readers.
     Delete,
@@ -179,6 +179,9 @@ pub enum Resource<'a> {
 pub struct Context<'a> {
     /// Log time at the index of the decision, ms since 1970: `context.logTime`, `logHour`, `logWeekday`.
     pub log_time_ms: u64,
+    /// Of a write: whether its author states the version that it follows, `context.cas`. Left out of every other decision;
+    /// without it, a policy that asks for it errs, and so denies.
+    pub cas: Option<bool>,
     /// What only this node sees. Without it, a policy that asks for any of it errs, and so denies.
     pub local: Option<Local<'a>>,
 }
@@ -348,6 +351,11 @@ impl<'a> Request<'a> {
         }
     }
 
+    /// Whether the author of a write states the version that it follows.
+    pub(crate) fn stated(&self) -> Option<bool> {
+        self.context.cas.filter(|_| matches!(self.action, Action::Write))
+    }
+
     /// # Errors
     /// The first defect.
     pub(crate) fn check(&self) -> Result<(), InputDefect> {
@@ -380,7 +388,8 @@ impl<'a> Request<'a> {
     /// SHA-256 over everything that may enter the decision, so that an audit record can be matched with a replay.
     ///
     /// `enc(label, kind, id, name, owner, purpose, number of groups, groups…, action, resource kind, resource, tenant,
-    /// log time, then "" or: "local", time, address, number of regions (0 or 1), region, group, client key)`.
+    /// log time, then if known of a write: "cas", 0 or 1; then "" or: "local", time, address, number of regions (0 or 1),
+    /// region, group, client key)`.
     pub(crate) fn digest(&self) -> [u8; 32] {
         let Principal {
             kind,
@@ -410,6 +419,9 @@ impl<'a> Request<'a> {
         hash.field(resource_id.as_bytes())
             .field(tenant.as_bytes())
             .number(self.context.log_time_ms);
+        if let Some(cas) = self.stated() {
+            hash.field(b"cas").number(u64::from(cas));
+        }
         match self.observed() {
             None => {
                 hash.field(b"");

@@ -100,15 +100,33 @@ pub(crate) fn action_uid(action: Action) -> EntityUID {
     ACTION_UIDS[action as usize].clone()
 }
 
-/// The checker that policies must pass before they are stored.
+/// What a line of the schema says that older builds do not know.
+const FROM_LEVEL_2: &str = "// from feature level 2 on";
+
+/// The vocabulary of feature level 1: while it is in force, a policy must be checked as the oldest builds check it.
+pub(crate) fn level_1_text() -> String {
+    let known = SCHEMA_TEXT.lines().filter(|line| !line.contains(FROM_LEVEL_2));
+    known.flat_map(|line| [line, "\n"]).collect()
+}
+
 #[expect(
     clippy::expect_used,
     reason = "the schema is a constant; every test that compiles a policy parses it"
 )]
-pub(crate) static VALIDATOR: LazyLock<Validator> = LazyLock::new(|| {
-    let (schema, _warnings) = Schema::from_cedarschema_str(SCHEMA_TEXT).expect("the schema is valid Cedar");
+fn checker(text: &str) -> Validator {
+    let (schema, _warnings) = Schema::from_cedarschema_str(text).expect("the schema is valid Cedar");
     Validator::new(schema)
-});
+}
+
+/// The checker that policies must pass before they are stored.
+pub(crate) static VALIDATOR: LazyLock<Validator> = LazyLock::new(|| checker(SCHEMA_TEXT));
+
+static VALIDATOR_LEVEL_1: LazyLock<Validator> = LazyLock::new(|| checker(&level_1_text()));
+
+/// The checker at a feature level.
+pub(crate) fn validator(level: u32) -> &'static Validator {
+    if level < 2 { &VALIDATOR_LEVEL_1 } else { &VALIDATOR }
+}
 
 #[cfg(test)]
 mod tests {

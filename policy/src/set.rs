@@ -54,7 +54,16 @@ impl PolicySet {
     /// # Errors
     /// [`CompileError`], naming file, line and column.
     pub fn compile(sources: &[Source]) -> Result<Self, CompileError> {
-        Self::empty().recompile(sources)
+        Self::compile_at(sources, u32::MAX)
+    }
+
+    /// The same with the vocabulary of a feature level, so that nodes of different builds check alike while one is in
+    /// force.
+    ///
+    /// # Errors
+    /// As `compile`.
+    pub fn compile_at(sources: &[Source], level: u32) -> Result<Self, CompileError> {
+        Self::empty().checked(sources, level)
     }
 
     /// What [`compile`](Self::compile) gives, but a source that this set has under the same name with the same text is
@@ -63,8 +72,12 @@ impl PolicySet {
     /// # Errors
     /// As `compile`.
     pub fn recompile(&self, sources: &[Source]) -> Result<Self, CompileError> {
+        self.checked(sources, u32::MAX)
+    }
+
+    fn checked(&self, sources: &[Source], level: u32) -> Result<Self, CompileError> {
         let ordered = in_order(sources)?;
-        let sources = check(&ordered, &self.sources)?;
+        let sources = check(&ordered, &self.sources, level)?;
         let members: Vec<Arc<Checked>> = sources.values().flat_map(|source| &source.policies).cloned().collect();
         let mut index = Index::default();
         for (number, member) in (0..).zip(&members) {

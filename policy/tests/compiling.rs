@@ -530,6 +530,25 @@ fn what_was_checked_before_still_counts_for_ids_and_limits() {
 }
 
 #[test]
+fn at_the_first_feature_level_the_vocabulary_is_the_first_builds() {
+    let asks = source(r#"forbid(principal, action == Action::"write", resource) unless { context.cas };"#);
+    assert!(PolicySet::compile(std::slice::from_ref(&asks)).is_ok());
+    assert!(PolicySet::compile_at(std::slice::from_ref(&asks), 2).is_ok());
+    let refused = PolicySet::compile_at(&[asks], 1).unwrap_err().to_string();
+    assert!(refused.contains("cas"), "{refused}");
+    let plain = source(r#"permit(principal, action == Action::"write", resource) when { context.logHour > 6 };"#);
+    assert!(PolicySet::compile_at(&[plain], 1).is_ok());
+}
+
+#[test]
+fn other_changes_than_writes_cannot_ask_for_what_only_a_write_states() {
+    for action in ["delete", "undelete", "destroy", "writeMetadata"] {
+        let text = format!("forbid(principal, action == Action::\"{action}\", resource) unless {{ context.cas }};");
+        assert!(matches!(refusal(&text), CompileError::Invalid(_)), "{action}");
+    }
+}
+
+#[test]
 fn a_text_moved_to_another_name_is_checked_under_that_name() {
     let before = PolicySet::compile(&[named("a")]).expect("compiles");
     let after = before.recompile(&[named("b")]).expect("compiles");

@@ -226,6 +226,53 @@ fn log_time_decides_writes() {
 }
 
 #[test]
+fn a_policy_can_refuse_writes_that_do_not_state_the_version_that_they_follow() {
+    let set = compile(
+        r#"permit(principal, action, resource);
+           forbid(principal, action == Action::"write", resource in Folder::"prod") unless { context.cas };"#,
+    );
+    let write = |path, cas| {
+        Ask {
+            action: Action::Write,
+            path,
+            cas,
+            ..Ask::default()
+        }
+        .of(&set)
+    };
+    assert!(write("prod/key", Some(true)).allowed());
+    assert!(!write("prod/key", Some(false)).allowed());
+    assert!(write("test/key", Some(false)).allowed());
+    let unknown = write("prod/key", None);
+    assert_eq!(
+        unknown.reason(),
+        symbolon_policy::Reason::EvaluationError,
+        "what is not known denies"
+    );
+    let delete = Ask {
+        action: Action::Delete,
+        cas: Some(false),
+        ..Ask::default()
+    };
+    assert!(delete.of(&set).allowed());
+    let asked = |ask: Ask<'_>| *ask.of(&set).inputs_digest();
+    let (stated, plain) = (write("prod/key", Some(true)), write("prod/key", Some(false)));
+    assert_ne!(stated.inputs_digest(), plain.inputs_digest());
+    let (one, other) = (Some(true), Some(false));
+    assert_eq!(
+        asked(Ask {
+            cas: one,
+            ..Ask::default()
+        }),
+        asked(Ask {
+            cas: other,
+            ..Ask::default()
+        }),
+        "a read has nothing to state"
+    );
+}
+
+#[test]
 fn a_source_network_decides_reads_and_mapped_addresses_are_ipv4() {
     let set = compile(
         r#"permit(principal, action == Action::"read", resource)

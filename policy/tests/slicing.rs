@@ -98,6 +98,7 @@ fn condition() -> impl Strategy<Value = &'static str> {
         "unless { context has localHour && context.localHour < 12 }",
         "when { context.sourceAddress.isInRange(ip(\"10.0.0.0/8\")) }",
         "when { context has sourceRegion && context.sourceRegion == \"eu\" }",
+        "when { context has cas && context.cas }",
         "when { context.logTime + 9223372036854775807 > 0 }",
         "unless { context.logHour * 9223372036854775807 > 0 }",
         "unless { principal.owner == \"ops@acme\" && context.logTime * 9223372036854775807 > 0 }",
@@ -271,6 +272,9 @@ fn context(ask: &Ask<'_>) -> Value {
                 .map(|byte| format!("{byte:02x}"))
                 .collect::<String>()
         );
+    }
+    if let Some(cas) = ask.cas.filter(|_| ask.action == Action::Write) {
+        context["cas"] = json!(cas);
     }
     context
 }

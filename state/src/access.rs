@@ -81,6 +81,9 @@ pub struct Access<'a> {
     pub folder: bool,
     /// Log time at the deciding index.
     pub log_time_ms: u64,
+    /// Of a write: whether its author states the version that it follows; `None` where that is not known, and below the
+    /// feature level from which policies can ask.
+    pub cas: Option<bool>,
     /// What only this node sees.
     pub local: Option<LocalContext<'a>>,
 }
@@ -101,6 +104,7 @@ impl Access<'_> {
             resource,
             context: Context {
                 log_time_ms: self.log_time_ms,
+                cas: self.cas,
                 local: self.local.map(|local| Local {
                     time_ms: local.time_ms,
                     source: local.source,

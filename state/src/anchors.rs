@@ -1,11 +1,11 @@
 //! Anchors of the nodes' audit logs (authority.md, "Audit"): once (size, root) of a log stands here, no node can show a
 //! shorter or another one to whoever compares. Every node follows every log as a witness does, from anchor to anchor.
 
-use crate::keys;
 use crate::machine::{Effect, Machine};
 use crate::query;
 use crate::records::AnchorRecord;
 use crate::view::{Fault, Records, store};
+use crate::{keys, levels};
 use bytes::Bytes;
 use symbolon_crypto::Hash;
 use symbolon_crypto::checkpoint::Checkpoint;
@@ -13,7 +13,7 @@ use symbolon_crypto::limits::PROOF_HASHES_MAX;
 use symbolon_crypto::sign::Ed25519VerifyingKey;
 use symbolon_crypto::witness::{Judged, judge};
 use symbolon_wire::statements::Signer;
-use symbolon_wire::{LEVEL_AUDIT_ANCHORS, audit, v1};
+use symbolon_wire::{audit, v1};
 
 /// Longest note in an anchor, bytes: origin, size, root, and one signature.
 const NOTE_BYTES_MAX: usize = 512;
@@ -27,7 +27,7 @@ impl Machine {
         index: u64,
         message: &v1::AuditAnchor,
     ) -> Result<Vec<Effect>, Fault> {
-        if query::feature_level(records)? < LEVEL_AUDIT_ANCHORS {
+        if query::feature_level(records)? < levels::AUDIT_ANCHORS {
             return Ok(Vec::new());
         }
         let Some((signer, _)) = self.node_signer(message.node, message.boot_counter) else {

@@ -6,7 +6,9 @@
 use crate::access::Subject;
 use crate::identity;
 use crate::keys;
+use crate::levels;
 use crate::machine::{Effect, Machine};
+use crate::metadata;
 use crate::policies;
 use crate::records::{Done, PrincipalUse};
 use crate::secrets::{self, Change};
@@ -98,10 +100,20 @@ impl Machine {
         place: Place<'_>,
         payload: Bytes,
     ) -> Result<(v1::Outcome, Vec<Effect>), Fault> {
+        let bytes = payload.len();
         let command = match ParsedCommand::parse(payload) {
             Ok(command) => command,
             Err(error) => return Ok((Refusal::new(Code::Malformed, error.to_string()).outcome(), Vec::new())),
         };
+        let level = levels::needed(&command.payload, bytes);
+        if level > self.level {
+            // As a build that does not know such commands: nothing is recorded.
+            let what = format!(
+                "this command needs feature level {level}; level {} is in force",
+                self.level
+            );
+            return Ok((Refusal::new(Code::UnknownVersion, what).outcome(), Vec::new()));
+        }
         let signers = match self.check_signers(records, place, &command)? {
             Ok(signers) => signers,
             Err(refusal) => return Ok((refusal.outcome(), Vec::new())),
@@ -276,11 +288,12 @@ impl Machine {
             Payload::Delete(named) => secrets::change(self, records, place, author, Change::Delete, named)?,
             Payload::Undelete(named) => secrets::change(self, records, place, author, Change::Undelete, named)?,
             Payload::Destroy(named) => secrets::change(self, records, place, author, Change::Destroy, named)?,
+            Payload::Metadata(change) => metadata::set(self, records, place, author, change)?,
             Payload::Session(open) => {
                 let opened = crate::dealings::open_session(&self.roster, records, place, author, open)?;
                 opened.map(|_| Success::default())
             }
-            Payload::Policies(set) => match policies::set(records, set, body_hash)? {
+            Payload::Policies(set) => match policies::set(records, set, body_hash, self.level)? {
                 Ok((version, policies)) => {
                     self.policies = policies;
                     self.policy_version = version;
@@ -326,6 +339,11 @@ fn signatures_needed(payload: &Payload, roster: &symbolon_wire::roster::Roster) 
     match payload {
         Payload::Policies(_) => roster.policy_signatures,
         Payload::Register(_) | Payload::Remove(_) | Payload::Rekey(_) => roster.identity_signatures,
-        Payload::Put(_) | Payload::Delete(_) | Payload::Undelete(_) | Payload::Destroy(_) | Payload::Session(_) => 0,
+        Payload::Put(_)
+        | Payload::Delete(_)
+        | Payload::Undelete(_)
+        | Payload::Destroy(_)
+        | Payload::Metadata(_)
+        | Payload::Session(_) => 0,
     }
 }

@@ -35,6 +35,8 @@ pub const DONE: u8 = 0x0e;
 pub const DUE: u8 = 0x0f;
 /// Version of the policy set in force.
 pub const POLICY_HEAD: u8 = 0x10;
+/// Metadata: secret.
+pub const METADATA: u8 = 0x11;
 /// Anchors of the nodes' audit logs: node.
 pub const AUDIT_ANCHOR: u8 = 0x28;
 /// Removed principals' names and retired ids stay refused through their records, so there is no kind for them.
@@ -118,6 +120,11 @@ pub fn version_state(id: SecretId, version: u64) -> Vec<u8> {
 /// Prefix of all versions' states of a secret.
 pub fn version_states(id: SecretId) -> Vec<u8> {
     key(VERSION_STATE, &[id.bytes()])
+}
+
+/// Key of a secret's metadata.
+pub fn metadata(id: SecretId) -> Vec<u8> {
+    key(METADATA, &[id.bytes()])
 }
 
 /// Key of a pending dealing.

@@ -75,6 +75,11 @@ pub enum Effect {
         /// The secret.
         secret: SecretId,
     },
+    /// Metadata or settings of a secret were changed.
+    Metadata {
+        /// The secret.
+        secret: SecretId,
+    },
     /// A version is gone: whatever the node keeps of it itself is to be erased.
     Destroyed {
         /// The secret.
@@ -130,6 +135,7 @@ pub struct Machine {
     pub(crate) provider: Arc<dyn Provider>,
     pub(crate) policies: Arc<PolicySet>,
     pub(crate) policy_version: u64,
+    pub(crate) level: u32,
     pub(crate) boots: BTreeMap<u16, BootView>,
 }
 
@@ -162,6 +168,7 @@ impl Machine {
             provider,
             policies,
             policy_version,
+            level: query::feature_level(view)?,
             boots,
         })
     }
@@ -174,6 +181,11 @@ impl Machine {
     /// Version of the policies in force.
     pub fn policy_version(&self) -> u64 {
         self.policy_version
+    }
+
+    /// The feature level in force.
+    pub fn level(&self) -> u32 {
+        self.level
     }
 
     /// The nodes' keys of their current boots.
@@ -278,6 +290,7 @@ impl Machine {
             return Ok(Vec::new());
         }
         store(records, keys::level(), &Level { level });
+        self.level = level;
         Ok(vec![Effect::FeatureLevel { level }])
     }
 }

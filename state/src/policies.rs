@@ -22,17 +22,21 @@ pub(crate) fn current(view: &(impl View + ?Sized)) -> Result<(u64, Arc<PolicySet
             text: s.text.clone(),
         })
         .collect();
-    let set = PolicySet::compile(&sources).map_err(|_| Fault::Broken {
-        rule: "stored policies compile",
-    })?;
+    // A set that was stored at feature level 1 was checked against the vocabulary of that level.
+    let set = PolicySet::compile(&sources)
+        .or_else(|_| PolicySet::compile_at(&sources, 1))
+        .map_err(|_| Fault::Broken {
+            rule: "stored policies compile",
+        })?;
     Ok((record.version, Arc::new(set)))
 }
 
-/// Checks and stores a set; returns it compiled.
+/// Checks and stores a set with the vocabulary of a feature level; returns it compiled.
 pub(crate) fn set(
     records: &mut (impl Records + ?Sized),
     command: &v1::SetPolicies,
     body_hash: &Hash,
+    level: u32,
 ) -> Result<Result<(u64, Arc<PolicySet>), Refusal>, Fault> {
     let current = query::policies(records)?;
     if command.previous != current.version {
@@ -66,7 +70,7 @@ pub(crate) fn set(
             text: s.text.clone(),
         })
         .collect();
-    let set = match PolicySet::compile(&sources) {
+    let set = match PolicySet::compile_at(&sources, level) {
         Ok(set) => Arc::new(set),
         Err(error) => return Ok(Err(Refusal::new(Code::BadPolicy, error.to_string()))),
     };

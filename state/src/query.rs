@@ -3,8 +3,8 @@
 use crate::access::Subject;
 use crate::keys;
 use crate::records::{
-    AnchorRecord, Boot, KeyOwner, Level, PendingDealing, PolicyRecord, PrincipalRecord, SecretRecord, VersionRecord,
-    VersionState,
+    AnchorRecord, Boot, KeyOwner, Level, MetadataRecord, PendingDealing, PolicyRecord, PrincipalRecord, SecretRecord,
+    VersionRecord, VersionState,
 };
 use crate::view::{Fault, View, decode, load};
 use prost::Message;
@@ -73,6 +73,19 @@ pub fn secret_at(
 /// The secret with this id.
 pub fn secret(view: &(impl View + ?Sized), tenant: TenantId, id: SecretId) -> Result<Option<SecretRecord>, Fault> {
     load(view, &keys::secret(tenant, id))
+}
+
+/// A secret's metadata; version 0 before anything was set.
+pub fn metadata(view: &(impl View + ?Sized), id: SecretId) -> Result<MetadataRecord, Fault> {
+    Ok(load(view, &keys::metadata(id))?.unwrap_or_default())
+}
+
+/// The name of a principal that is or was registered; empty for one that never was.
+pub fn principal_name(view: &(impl View + ?Sized), id: &[u8]) -> Result<String, Fault> {
+    let Ok(id) = PrincipalId::parse(id) else {
+        return Ok(String::new());
+    };
+    Ok(load::<PrincipalRecord>(view, &keys::principal(id))?.map_or_else(String::new, |record| record.name))
 }
 
 /// One version with what may change about it.

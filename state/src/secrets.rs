@@ -4,6 +4,7 @@ use crate::access::{Access, Subject};
 use crate::commands::{Place, Refusal, Success};
 use crate::dealings::{epoch_changed, open_session, settle_session, use_session};
 use crate::keys;
+use crate::levels;
 use crate::machine::{Effect, Machine};
 use crate::names;
 use crate::query;
@@ -45,13 +46,19 @@ pub(crate) fn put(
         Ok(checked) => checked,
         Err(refusal) => return Ok(Err(refusal)),
     };
-    if let Err(refusal) = permitted(machine, place, author, Action::Write, &path) {
+    if let Err(refusal) = permitted(machine, place, author, Action::Write, &path, Some(put.cas)) {
         return Ok(Err(refusal));
     }
     let mut secret = match find_or_new(machine, records, author, &path, id, put)? {
         Ok(secret) => secret,
         Err(refusal) => return Ok(Err(refusal)),
     };
+    if secret.cas_required && !put.cas {
+        let what = format!("{path} takes only writes that state the version they follow");
+        return Ok(Err(
+            Refusal::new(Code::CasRequired, what).next(format!("symbolon put {path} --cas {}", secret.latest))
+        ));
+    }
     let digests = match check_dealing(machine, command, author, put, id) {
         Ok(digests) => digests,
         Err(refusal) => return Ok(Err(refusal)),
@@ -76,6 +83,9 @@ pub(crate) fn put(
     } else if put.version - secret.oldest >= VERSIONS_MAX {
         effects.extend(drop_version(records, place.now_ms, &mut secret, id)?);
     }
+    // Those before were destroyed with the versions before this one, or with the setting.
+    let newest = excess(&secret);
+    effects.extend(destroy_excess(records, place.now_ms, &mut secret, id, newest)?);
     store(records, keys::secret(author.tenant, id), &secret);
     write_version(records, place, author, put, command, &digests, id);
     let pending = PendingDealing {
@@ -165,19 +175,21 @@ fn check_form(machine: &Machine, author: &Subject, put: &v1::PutSecret) -> Resul
 }
 
 /// A tenant that is not the author's answers like one that does not exist.
-fn check_tenant(author: &Subject, tenant: &[u8]) -> Result<(), Refusal> {
+pub(crate) fn check_tenant(author: &Subject, tenant: &[u8]) -> Result<(), Refusal> {
     match TenantId::parse(tenant) {
         Ok(tenant) if tenant == author.tenant => Ok(()),
         _ => Err(Refusal::new(Code::NotFound, "no such tenant")),
     }
 }
 
-fn permitted(
+/// Asks the policies. `cas`, of a write: whether its author states the version that it follows.
+pub(crate) fn permitted(
     machine: &Machine,
     place: Place<'_>,
     author: &Subject,
     action: Action,
     path: &Path,
+    cas: Option<bool>,
 ) -> Result<(), Refusal> {
     let access = Access {
         subject: author,
@@ -185,6 +197,7 @@ fn permitted(
         path: Some(path.as_str()),
         folder: false,
         log_time_ms: place.now_ms,
+        cas: cas.filter(|_| machine.level >= levels::METADATA),
         local: None,
     };
     let decision = access.decide(&machine.policies);
@@ -418,6 +431,42 @@ fn drop_dealing(
     }))
 }
 
+/// The newest version that is older than a secret keeps; 0: none is.
+fn excess(secret: &SecretRecord) -> u64 {
+    match secret.max_versions {
+        0 => 0,
+        kept => secret.latest.saturating_sub(kept),
+    }
+}
+
+/// Destroys the versions from `from` on that are older than a secret keeps, as `destroy` would.
+pub(crate) fn destroy_excess(
+    records: &mut dyn Records,
+    now_ms: u64,
+    secret: &mut SecretRecord,
+    id: SecretId,
+    from: u64,
+) -> Result<Vec<Effect>, Fault> {
+    let mut effects = Vec::new();
+    for number in from.max(secret.oldest)..=excess(secret) {
+        let state: Option<VersionState> = load(records, &keys::version_state(id, number))?;
+        let Some(state) = state.filter(|state| number > 0 && !state.destroyed) else {
+            continue;
+        };
+        if !state.deleted {
+            secret.visible = secret.visible.saturating_sub(1);
+        }
+        effects.extend(drop_dealing(records, now_ms, id, number, &state)?);
+        let gone = VersionState {
+            deleted: true,
+            destroyed: true,
+            ..state
+        };
+        store(records, keys::version_state(id, number), &gone);
+    }
+    Ok(effects)
+}
+
 /// Hides, shows or destroys versions.
 pub(crate) fn change(
     machine: &Machine,
@@ -440,7 +489,7 @@ pub(crate) fn change(
             format!("at most {DELETE_VERSIONS_MAX} versions at once"),
         )));
     }
-    if let Err(refusal) = permitted(machine, place, author, change.action(), &path) {
+    if let Err(refusal) = permitted(machine, place, author, change.action(), &path, None) {
         return Ok(Err(refusal));
     }
     let not_found = || Refusal::new(Code::NotFound, format!("{path} has no such version"));

@@ -240,8 +240,15 @@ pub fn genesis(rng: &mut ChaCha20Rng, nodes: &[NodeKeys], operators: &[Author], 
 }
 
 impl World {
-    /// A cluster of `n` nodes with `operators` operators of whom all must sign.
+    /// A cluster of `n` nodes with `operators` operators of whom all must sign, at the highest feature level.
     pub fn new(seed: u64, n: usize, operators: usize) -> Self {
+        let mut world = Self::at_first_level(seed, n, operators);
+        world.raise_level(symbolon_wire::FEATURE_LEVEL);
+        world
+    }
+
+    /// The same at feature level 1, as it is born.
+    pub fn at_first_level(seed: u64, n: usize, operators: usize) -> Self {
         let mut rng = ChaCha20Rng::seed_from_u64(seed);
         let nodes: Vec<NodeKeys> = (0..n)
             .map(|_| NodeKeys {
@@ -273,6 +280,12 @@ impl World {
             world.boot(position);
         }
         world
+    }
+
+    /// Raises the feature level, as the leader does once all builds support it.
+    pub fn raise_level(&mut self, level: u32) -> Applied {
+        let payload = v1::FeatureLevel { level }.encode_to_vec().into();
+        self.apply(Kind::FeatureLevel.number(), payload)
     }
 
     /// Applies an entry.
@@ -505,6 +518,7 @@ impl World {
             sealed: dealt.sealed.iter().map(|sealed| copy(sealed)).collect(),
             open,
             ttl_ms: 0,
+            cas: false,
         };
         Put { message, dealt }
     }

@@ -36,7 +36,7 @@ impl Scene {
     fn new() -> Self {
         let mut world = World::new(40, 3, 1);
         let level = v1::FeatureLevel {
-            level: symbolon_wire::LEVEL_AUDIT_ANCHORS,
+            level: symbolon_state::levels::AUDIT_ANCHORS,
         };
         let raised = world.apply(Kind::FeatureLevel.number(), level.encode_to_vec().into());
         assert_eq!(raised.effects.len(), 1);

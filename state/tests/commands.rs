@@ -350,15 +350,15 @@ fn the_feature_level_rises_only_when_every_node_supports_it() {
         );
         query::feature_level(&world.records).unwrap()
     };
-    let next = symbolon_wire::FEATURE_LEVEL + 1;
-    assert_eq!(raise(&mut world, next), 1);
+    let (now, next) = (symbolon_wire::FEATURE_LEVEL, symbolon_wire::FEATURE_LEVEL + 1);
+    assert_eq!(raise(&mut world, next), now);
     for position in 0..2 {
         boot_with_level(&mut world, position, next);
     }
-    assert_eq!(raise(&mut world, next), 1, "one node is old");
+    assert_eq!(raise(&mut world, next), now, "one node is old");
     boot_with_level(&mut world, 2, next);
     assert_eq!(raise(&mut world, next), next);
-    assert_eq!(raise(&mut world, 1), next, "never down");
+    assert_eq!(raise(&mut world, now), next, "never down");
 }
 
 fn boot_with_level(world: &mut World, position: usize, level: u32) {

@@ -87,6 +87,8 @@ codes! {
     Exists = 417, Conflict, "the id, name or key exists or has existed";
     /// The policies do not parse or validate.
     BadPolicy = 418, Usage, "the policies do not parse or validate";
+    /// The secret takes only writes that state the version that they follow.
+    CasRequired = 419, Usage, "the secret takes only writes that state the version they follow";
     /// This principal has too many live commands.
     TooManyCommands = 429, Failure, "too many live commands of this principal";
     /// A failure inside the node; its log says more.

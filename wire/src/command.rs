@@ -99,12 +99,12 @@ impl ParsedCommand {
         Self::from_message(command)
     }
 
-    /// The same for a command that arrived inside another message.
+    /// The same for a command that arrived inside another message. The limit is that of [`ParsedCommand::parse`]: of the
+    /// whole command, so that nothing is taken here that apply refuses.
     pub fn from_message(command: v1::Command) -> Result<Self, CommandError> {
-        if command.body.len() > COMMAND_BYTES_MAX {
-            return Err(CommandError::TooLarge {
-                bytes: command.body.len(),
-            });
+        let bytes = command.encoded_len();
+        if bytes > COMMAND_BYTES_MAX {
+            return Err(CommandError::TooLarge { bytes });
         }
         let body = v1::CommandBody::decode(command.body.clone()).map_err(|_| CommandError::NotProtobuf)?;
         if body.protocol != crate::PROTOCOL {

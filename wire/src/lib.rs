@@ -34,10 +34,6 @@ pub const PROTOCOL: u32 = 1;
 /// The highest feature level that this build supports. A log entry raises the cluster's level once all nodes support it,
 /// so that a rolling upgrade never makes honest nodes differ.
 ///
-/// | level | since then |
-/// |---|---|
-/// | 2 | audit anchors count |
+/// 1: the first. 2: audit anchors count; commands above [`limits::COMMAND_BYTES_MAX_LEVEL_1`], and so values above 64 KiB;
+/// metadata, settings of secrets, writes that state the version they follow.
 pub const FEATURE_LEVEL: u32 = 2;
-
-/// The feature level from which audit anchors count.
-pub const LEVEL_AUDIT_ANCHORS: u32 = 2;

@@ -1,14 +1,18 @@
 //! Every bound on what comes from outside, each with its reason. `const` assertions tie those that depend on each other.
 
 use crate::path;
-use symbolon_crypto::limits::CIPHERTEXT_BYTES_MAX;
+use symbolon_crypto::limits::{CIPHERTEXT_BYTES_MAX, HEADER_BYTES_MAX};
 
-/// Largest command: a policy set, or a one-shot write to seven nodes with a ciphertext and seven X-Wing ciphertexts.
-/// Consensus takes payloads of this size (asserted in `node`).
-pub const COMMAND_BYTES_MAX: usize = 352 * 1024;
+/// Largest command, signatures included: a one-shot write to seven nodes with the longest ciphertext and seven X-Wing
+/// ciphertexts. Consensus takes payloads of this size (asserted in `node`).
+pub const COMMAND_BYTES_MAX: usize = 1152 * 1024;
+/// Largest command at feature level 1, whose builds refuse a larger one: a policy set, or a value of 64 KiB.
+pub const COMMAND_BYTES_MAX_LEVEL_1: usize = 352 * 1024;
 /// Largest request frame from a client: a command and its signatures.
 pub const REQUEST_BYTES_MAX: usize = COMMAND_BYTES_MAX + 4 * 1024;
-/// Largest response frame to a client.
+/// Largest request frame of a key that nobody has registered: it can only be told so, and needs no room for that.
+pub const STRANGER_REQUEST_BYTES_MAX: usize = 64 * 1024;
+/// Largest response frame to a client: a read reply with the longest ciphertext, a page of a listing or audit log.
 pub const RESPONSE_BYTES_MAX: usize = 2 * 1024 * 1024;
 /// Largest frame between nodes: an append of several commands, or one chunk of a snapshot.
 pub const PEER_FRAME_BYTES_MAX: usize = 8 * 1024 * 1024;
@@ -34,6 +38,12 @@ pub const POLICY_SOURCES_MAX: usize = 256;
 pub const DELETE_VERSIONS_MAX: usize = 1024;
 /// Versions of one secret that are kept; the oldest goes when one more is written.
 pub const VERSIONS_MAX: u64 = 1024;
+/// Entries of a secret's metadata.
+pub const METADATA_ENTRIES_MAX: usize = 64;
+/// A key of metadata, bytes.
+pub const METADATA_KEY_BYTES_MAX: usize = 128;
+/// A text of metadata, bytes: a name, an address, a note; no place for what should be a secret of its own.
+pub const METADATA_TEXT_BYTES_MAX: usize = 512;
 /// Entries of one page of a listing.
 pub const LIST_MAX: u32 = 1000;
 /// Audit leaves of one page.
@@ -52,7 +62,17 @@ pub const EXPIRY_AHEAD_SEVERAL_MS_MAX: u64 = 7 * 24 * 60 * 60 * 1000;
 /// 16 writes a second for each; heavy writers register several principals or shorten expiries.
 pub const IDEMPOTENCY_PER_PRINCIPAL_MAX: u64 = 2_000_000;
 
-const _: () = assert!(CIPHERTEXT_BYTES_MAX + 7 * (1120 + 80 + 64) + 8 * 1024 < COMMAND_BYTES_MAX);
-const _: () = assert!(POLICY_BYTES_MAX + 64 * 1024 < COMMAND_BYTES_MAX);
+/// What else a write to seven nodes carries: sealed fragments, commitments, coefficients, a sealing session, names, ids.
+const WRITE_BYTES_BESIDE: usize = 7 * (1120 + 80 + 64) + HEADER_BYTES_MAX + 8 * 1024;
+
+const _: () = assert!(CIPHERTEXT_BYTES_MAX + WRITE_BYTES_BESIDE < COMMAND_BYTES_MAX);
+const _: () = assert!(CIPHERTEXT_BYTES_MAX + WRITE_BYTES_BESIDE < RESPONSE_BYTES_MAX);
+const _: () = assert!(POLICY_BYTES_MAX + 64 * 1024 < COMMAND_BYTES_MAX_LEVEL_1);
+const _: () = assert!(COMMAND_BYTES_MAX_LEVEL_1 < COMMAND_BYTES_MAX);
+const _: () = assert!(
+    METADATA_ENTRIES_MAX * (2 * METADATA_KEY_BYTES_MAX + METADATA_TEXT_BYTES_MAX + 16) + 8 * 1024
+        < COMMAND_BYTES_MAX_LEVEL_1
+);
+const _: () = assert!(STRANGER_REQUEST_BYTES_MAX < REQUEST_BYTES_MAX);
 const _: () = assert!(REQUEST_BYTES_MAX < PEER_FRAME_BYTES_MAX);
 const _: () = assert!(path::PATH_BYTES_MAX < TEXT_BYTES_MAX * 4);

@@ -88,8 +88,29 @@ fn a_command_one_byte_past_its_limit_is_refused_unparsed() {
     let expected = CommandError::TooLarge {
         bytes: COMMAND_BYTES_MAX + 1,
     };
-    assert_eq!(ParsedCommand::parse(large.clone()).unwrap_err(), expected);
-    assert_eq!(ParsedCommand::from_message(command(large)).unwrap_err(), expected);
+    assert_eq!(ParsedCommand::parse(large).unwrap_err(), expected);
+}
+
+#[test]
+fn a_command_inside_a_request_has_the_limit_that_apply_has_signatures_included() {
+    let beside = encoded(&command(Bytes::from(vec![0xff; COMMAND_BYTES_MAX]))).len() - COMMAND_BYTES_MAX;
+    let with_body = |bytes: usize| command(Bytes::from(vec![0xff; bytes]));
+    let (fits, exceeds) = (
+        with_body(COMMAND_BYTES_MAX - beside),
+        with_body(COMMAND_BYTES_MAX - beside + 1),
+    );
+    assert_eq!(encoded(&fits).len(), COMMAND_BYTES_MAX);
+    let refused = |command: v1::Command| {
+        let (inside, logged) = (
+            ParsedCommand::from_message(command.clone()).unwrap_err(),
+            ParsedCommand::parse(encoded(&command)).unwrap_err(),
+        );
+        assert_eq!(inside, logged);
+        inside
+    };
+    let bytes = COMMAND_BYTES_MAX + 1;
+    assert_eq!(refused(exceeds), CommandError::TooLarge { bytes });
+    assert_eq!(refused(fits), CommandError::NotProtobuf, "large enough to be looked at");
 }
 
 #[test]
@@ -144,7 +165,7 @@ fn a_body_without_payload_is_refused() {
 #[test]
 fn a_kind_from_a_later_version_is_called_unknown() {
     let without = changed(|body| body.payload = None);
-    for number in [25, 26, 100] {
+    for number in [26, 27, 100] {
         let later = [without.to_vec(), bytes_field(number, b"what")].concat();
         assert_eq!(refusal_of_body(later), CommandError::UnknownKind, "field {number}");
     }

@@ -26,7 +26,7 @@ macro_rules! messages {
 
 messages! {
     RosterBody Operator RosterNode Roster OperatorSignature NodeSignature
-    Command CommandSignature CommandBody PutSecret SecretVersions SetPolicies PolicySource
+    Command CommandSignature CommandBody PutSecret SecretVersions SetMetadata MetadataEntry SecretSettings SetPolicies PolicySource
     RegisterPrincipal RemovePrincipal RekeyPrincipal OpenSession
     BootKeys Tick Ticks FragmentOk Complaint FeatureLevel SnapshotMark AuditAnchor
     Head SnapshotSignature SnapshotEvidence PeerRequest Propose Gossip PeerResponse GossipAck Cosign Cosigned

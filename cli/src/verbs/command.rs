@@ -222,13 +222,16 @@ fn may_sign(command: &ParsedCommand, identity: &Identity, roster: &Roster) -> Re
             ));
             Err(told.next("choose an operator's identity with --identity FILE"))
         }
-        Payload::Put(_) | Payload::Delete(_) | Payload::Undelete(_) | Payload::Destroy(_) | Payload::Session(_) => {
-            Err(Error::new(
-                Code::BadSignature,
-                "this command is signed by its author alone, and has been",
-            )
-            .next("symbolon command submit FILE"))
-        }
+        Payload::Put(_)
+        | Payload::Delete(_)
+        | Payload::Undelete(_)
+        | Payload::Destroy(_)
+        | Payload::Metadata(_)
+        | Payload::Session(_) => Err(Error::new(
+            Code::BadSignature,
+            "this command is signed by its author alone, and has been",
+        )
+        .next("symbolon command submit FILE")),
     }
 }
 
@@ -285,6 +288,25 @@ fn which_versions(named: &v1::SecretVersions) -> String {
     format!("{}, versions {:?}", named.path, named.versions)
 }
 
+fn metadata(change: &v1::SetMetadata) -> String {
+    let keys = change.set.iter().map(|entry| format!("sets {}", entry.key));
+    let gone = change.remove.iter().map(|key| format!("removes {key}"));
+    let rest = change.replace.then(|| "removes all others".to_owned());
+    let settings = change.settings.map(|settings| {
+        format!(
+            "max versions {}, cas required {}",
+            settings.max_versions, settings.cas_required
+        )
+    });
+    let parts: Vec<String> = keys.chain(gone).chain(rest).chain(settings).collect();
+    format!(
+        "of {}, follows version {}: {}",
+        change.path,
+        change.previous,
+        parts.join(", ")
+    )
+}
+
 /// What a command does: its kind, and to what.
 fn meaning(command: &ParsedCommand) -> (&'static str, String) {
     match &command.payload {
@@ -292,6 +314,7 @@ fn meaning(command: &ParsedCommand) -> (&'static str, String) {
         Payload::Delete(named) => ("delete", which_versions(named)),
         Payload::Undelete(named) => ("undelete", which_versions(named)),
         Payload::Destroy(named) => ("destroy", which_versions(named)),
+        Payload::Metadata(change) => ("metadata set", metadata(change)),
         Payload::Policies(policies) => {
             let names: Vec<&str> = policies.sources.iter().map(|source| source.name.as_str()).collect();
             (

@@ -7,8 +7,10 @@ pub(crate) mod demo;
 pub(crate) mod dev;
 pub(crate) mod docs;
 pub(crate) mod doctor;
+pub(crate) mod history;
 pub(crate) mod identity;
 pub(crate) mod init;
+pub(crate) mod metadata;
 pub(crate) mod policy;
 pub(crate) mod prove;
 pub(crate) mod run;
@@ -88,7 +90,8 @@ async fn online(verb: Verb, settings: &Settings) -> Result<u8, Error> {
         Verb::Delete(delete) => versions::delete(&delete, settings).await,
         Verb::Undelete(undelete) => versions::undelete(&undelete, settings).await,
         Verb::Destroy(destroy) => versions::destroy(&destroy, settings).await,
-        Verb::Metadata(metadata) => secrets::metadata(&metadata, settings).await,
+        Verb::History(history) => history::history(&history, settings).await,
+        Verb::Metadata(metadata) => metadata::metadata(&metadata, settings).await,
         Verb::Policy(policy) => policy::policy(&policy, settings).await,
         Verb::Agent(agent) => agent::agent(&agent, settings).await,
         Verb::Run(run) => run::run(&run, settings).await,

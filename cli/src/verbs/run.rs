@@ -22,7 +22,7 @@ use tokio::signal::unix::{Signal as Arriving, SignalKind, signal};
 use tokio::task::JoinHandle;
 
 use crate::failure::{Error, local, usage};
-use crate::limits::{MASKED_BYTES_MIN, PIPE_BYTES, RUN_VALUES_MAX};
+use crate::limits::{MASKED_BYTES_MIN, PIPE_BYTES, RUN_VALUES_MAX, VARIABLE_BYTES_MAX};
 use crate::mask::Masked;
 use crate::output::say;
 use crate::progress::while_waiting;
@@ -87,10 +87,7 @@ pub(crate) async fn run(run: &Run, settings: &Settings) -> Result<u8, Error> {
     let mut values: Vec<(&str, SecretBytes)> = Vec::with_capacity(run.env.len());
     for Binding { name, path } in &run.env {
         let opened = while_waiting("reading", client.get(path.as_str(), None, &run.purpose)).await?;
-        if opened.value.expose().contains(&0) {
-            let next = "symbolon get PATH --out FILE, and give the command the file";
-            return Err(local(format!("{path} holds a zero byte, which no variable can")).next(next));
-        }
+        fits_a_variable(name, path, opened.value.expose())?;
         values.push((name, opened.value));
     }
     let (masked, told) = Masked::new(values.iter().filter(|_| !run.no_mask).map(|(_, value)| value.expose()));
@@ -147,6 +144,24 @@ pub(crate) async fn run(run: &Run, settings: &Settings) -> Result<u8, Error> {
         copied.map_err(|error| local(error.to_string()))?.map_err(pipes)?;
     }
     Ok(code(status))
+}
+
+/// What the operating system would refuse, with less to say.
+fn fits_a_variable(name: &str, path: &Path, value: &[u8]) -> Result<(), Error> {
+    let next = "symbolon get PATH --out FILE, and give the command the file";
+    if value.contains(&0) {
+        return Err(local(format!("{path} holds a zero byte, which no variable can")).next(next));
+    }
+    // NAME=value and a zero byte.
+    let most = VARIABLE_BYTES_MAX.saturating_sub(name.len() + 2);
+    if value.len() > most {
+        let what = format!(
+            "{path} has {} bytes; a variable {name} holds at most {most}",
+            value.len()
+        );
+        return Err(local(what).next(next));
+    }
+    Ok(())
 }
 
 /// Copies on a thread of its own: a slow reader of ours must hold up neither the other stream nor signals.
@@ -263,6 +278,29 @@ mod tests {
     fn a_child_that_a_signal_ended_gives_the_code_that_shells_give() {
         assert_eq!(code(ExitStatus::from_raw(9)), 137);
         assert_eq!(code(ExitStatus::from_raw(7 << 8)), 7);
+    }
+
+    #[test]
+    fn a_value_that_no_variable_can_hold_is_refused_with_its_path() {
+        let path = Path::parse("prod/large").unwrap();
+        let most = 128 * 1024 - "KEY".len() - 2;
+        fits_a_variable("KEY", &path, &vec![b'x'; most]).unwrap();
+        let error = fits_a_variable("KEY", &path, &vec![b'x'; most + 1]).unwrap_err();
+        assert!(
+            error.message.contains("prod/large") && error.message.contains("131067"),
+            "{error}"
+        );
+        assert!(fits_a_variable("KEY", &path, b"a\0b").is_err());
+    }
+
+    #[test]
+    fn the_largest_variable_is_one_that_the_system_takes() {
+        let starts = |bytes: usize| {
+            let value = OsString::from_vec(vec![b'x'; bytes]);
+            std::process::Command::new("true").env("KEY", value).status().is_ok()
+        };
+        let most = VARIABLE_BYTES_MAX - "KEY".len() - 2;
+        assert!(starts(most) && !starts(most + 1));
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! `put`, `get`, `list`, `delete`, `metadata`.
+//! `put`, `get`, `list`.
 
 use std::io::{IsTerminal, Write};
 use std::os::unix::fs::OpenOptionsExt;
@@ -10,9 +10,9 @@ use base64::engine::general_purpose::STANDARD;
 use clap::Args;
 use symbolon_client::{Level, Opened, PutOptions};
 use symbolon_crypto::secret::SecretBytes;
+use symbolon_wire::Code;
 use symbolon_wire::limits::LIST_MAX;
 use symbolon_wire::path::Path;
-use symbolon_wire::{Code, v1};
 use zeroize::Zeroizing;
 
 use crate::failure::{Error, file, usage};
@@ -20,7 +20,7 @@ use crate::output::{Record, say, write_bytes};
 use crate::progress::while_waiting;
 use crate::session::{connect, secret_path};
 use crate::settings::Settings;
-use crate::times::{ms, now_ms, parse_duration, time};
+use crate::times::{ms, parse_duration};
 use crate::values::{self, Source};
 use crate::verbs::prove;
 
@@ -95,7 +95,7 @@ pub(crate) async fn put(put: &Put, settings: &Settings) -> Result<u8, Error> {
     let done = while_waiting("writing", client.put(path.as_str(), value.expose(), options)).await;
     let done = done.map_err(|error| match error.code {
         Code::Conflict => error.next(format!(
-            "symbolon metadata {path}   (the last line is the latest version), then decide on --cas anew"
+            "symbolon history {path}   (the last line is the latest version), then decide on --cas anew"
         )),
         _ => error,
     })?;
@@ -202,11 +202,11 @@ pub(super) fn nothing_there(error: Error, path: &Path) -> Error {
     let list = list_beside(path);
     error.next(format!(
         "{list}\n\
-         symbolon metadata {path}   (if it is listed: which versions are deleted or expired)"
+         symbolon history {path}   (if it is listed: which versions are deleted or expired)"
     ))
 }
 
-fn list_beside(path: &Path) -> String {
+pub(super) fn list_beside(path: &Path) -> String {
     let (folder, _) = path.split();
     let verb = format!("symbolon list {folder}");
     format!("{}   (what is there; you may not see all)", verb.trim_end())
@@ -295,71 +295,9 @@ pub(crate) async fn list(list: &List, settings: &Settings) -> Result<u8, Error> 
     Ok(crate::DONE)
 }
 
-#[derive(Debug, Args)]
-#[command(after_help = "Example:\n  symbolon metadata prod/stripe/key")]
-pub(crate) struct Metadata {
-    /// Path, such as prod/stripe/key
-    path: String,
-}
-
-/// `metadata`.
-pub(crate) async fn metadata(metadata: &Metadata, settings: &Settings) -> Result<u8, Error> {
-    let path = secret_path(&metadata.path)?;
-    let client = connect(settings).await?;
-    let found = while_waiting("reading", client.metadata(path.as_str())).await;
-    let found = found.map_err(|error| match error.code {
-        Code::NotFound => error.next(list_beside(&path)),
-        _ => error,
-    })?;
-    let (n, now_ms) = (client.roster().n(), now_ms()?);
-    let records: Vec<Record> = found
-        .versions
-        .iter()
-        .map(|version| {
-            Record::new()
-                .with("version", version.version)
-                .with("state", standing(version, now_ms))
-                .with("created", time(version.created_ms))
-                .with("expires", time(version.expires_ms))
-                .with("author", hex::encode(&version.author))
-                .with("ciphertext_bytes", version.ciphertext_bytes)
-                .with(
-                    "fragments_checked",
-                    format!("{}/{n}", version.fragments_ok.count_ones()),
-                )
-                .with("log_index", version.log_index)
-        })
-        .collect();
-    settings.output.list(&records, "no versions")?;
-    Ok(crate::DONE)
-}
-
-/// Whether a version can be read: by this machine's clock, which is what its user compares with.
-fn standing(version: &v1::VersionInfo, now_ms: u64) -> &'static str {
-    match version {
-        version if version.destroyed => "destroyed",
-        version if version.deleted => "deleted",
-        version if version.expires_ms != 0 && version.expires_ms <= now_ms => "expired",
-        _ => "readable",
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_version_past_its_time_to_live_is_shown_as_expired() {
-        let version = |expires_ms, deleted| v1::VersionInfo {
-            expires_ms,
-            deleted,
-            ..v1::VersionInfo::default()
-        };
-        assert_eq!(standing(&version(0, false), 10), "readable");
-        assert_eq!(standing(&version(11, false), 10), "readable");
-        assert_eq!(standing(&version(10, false), 10), "expired");
-        assert_eq!(standing(&version(10, true), 10), "deleted");
-    }
 
     #[test]
     fn what_may_be_a_value_in_the_place_of_a_path_is_not_repeated() {

@@ -367,6 +367,7 @@ impl Shared {
                     latest: found.map_or(0, |v| v.stored.version),
                     log_time_ms: log.now_ms,
                     name: principal.name.clone(),
+                    ..v1::ResolveReply::default()
                 })
             }
             Kind::List(_) => {
@@ -392,8 +393,8 @@ impl Shared {
                 Some(v) => Answer::Metadata(v1::MetadataReply {
                     secret: v.stored.secret.clone(),
                     latest: v.stored.version,
-                    versions: Vec::new(),
                     state_index: upto,
+                    ..v1::MetadataReply::default()
                 }),
                 None => refusal(Code::NotFound, "no such secret", upto),
             },

@@ -7,7 +7,9 @@ use base64::Engine;
 use base64::engine::general_purpose::{STANDARD_NO_PAD, URL_SAFE_NO_PAD};
 use zeroize::Zeroizing;
 
-use crate::limits::{HALF_SEARCHED_FROM, NEEDLE_BYTES_MIN, NEEDLE_BYTES_SEARCHED};
+use crate::limits::{
+    HALF_SEARCHED_FROM, NEEDLE_BYTES_MIN, NEEDLE_BYTES_SEARCHED, PART_DISTINCT_MIN, PARTS_SEARCHED, PARTS_SEARCHED_FROM,
+};
 
 /// Something that must not be found, and the name by which hits speak of it.
 #[derive(Clone)]
@@ -72,6 +74,8 @@ pub enum Form {
     Raw,
     /// Byte for byte, its second half only: what is freed loses its first bytes to the allocator.
     RawHalf,
+    /// Byte for byte, a part of a long needle.
+    RawPart(u8),
     /// Hex, small letters.
     HexLower,
     /// Hex, capitals.
@@ -95,6 +99,7 @@ impl fmt::Display for Form {
         match self {
             Self::Raw => f.write_str("raw"),
             Self::RawHalf => f.write_str("raw, second half"),
+            Self::RawPart(part) => write!(f, "raw, part {part}"),
             Self::HexLower => f.write_str("hex"),
             Self::HexUpper => f.write_str("HEX"),
             Self::Base64(shift) => write!(f, "base64+{shift}"),
@@ -217,7 +222,25 @@ fn forms(needle: &[u8]) -> Vec<(Form, Zeroizing<Vec<u8>>)> {
         forms.push((Form::ReversedHalf, half(&reversed)));
     }
     forms.push((Form::Reversed, reversed));
+    if needle.len() >= PARTS_SEARCHED_FROM {
+        forms.extend((1..PARTS_SEARCHED).filter_map(|number| Some((Form::RawPart(number), part(needle, number)?))));
+    }
     forms
+}
+
+/// A part of a long needle, if it is not one that other files hold as well.
+fn part(needle: &[u8], number: u8) -> Option<Zeroizing<Vec<u8>>> {
+    let from = needle.len() / usize::from(PARTS_SEARCHED) * usize::from(number);
+    let part = needle.get(from..from + NEEDLE_BYTES_SEARCHED)?;
+    let mut seen = [false; 256];
+    let distinct = part
+        .iter()
+        .filter(|byte| {
+            let place = seen.get_mut(usize::from(**byte));
+            place.is_some_and(|seen| !std::mem::replace(seen, true))
+        })
+        .count();
+    (distinct >= PART_DISTINCT_MIN).then(|| Zeroizing::new(part.to_vec()))
 }
 
 /// The characters of base64 that depend on the needle alone, if `shift` bytes stand before it in its group of three.
@@ -265,6 +288,31 @@ mod tests {
     #[test]
     fn a_search_without_needles_is_refused_because_it_cannot_fail() {
         assert_eq!(Needles::compile(&[]).unwrap_err(), BadNeedle::None);
+    }
+
+    #[test]
+    fn a_part_of_a_long_needle_is_found_without_its_beginning() {
+        let value: Vec<u8> = (0_u32..256 * 1024)
+            .flat_map(|word| (word.wrapping_mul(2_654_435_761)).to_be_bytes())
+            .collect();
+        let needles = Needles::compile(&[Needle::new("value", &value)]).unwrap();
+        let (half, eighth) = (value.len() / 2, value.len() / 8);
+        assert!(found(&needles, &value[half - 1..half + eighth]).contains(&Form::RawPart(8)));
+        assert!(
+            !found(&needles, &value[..eighth / 4])
+                .iter()
+                .any(|form| matches!(form, Form::RawPart(_)))
+        );
+    }
+
+    #[test]
+    fn parts_of_a_long_needle_that_are_in_any_file_are_not_searched() {
+        let mut value = vec![0; 64 * 1024];
+        for (place, byte) in value.iter_mut().take(1024).enumerate() {
+            *byte = (place % 251) as u8 + 1;
+        }
+        let needles = Needles::compile(&[Needle::new("value", &value)]).unwrap();
+        assert_eq!(found(&needles, &[0; 4096]), []);
     }
 
     #[test]

@@ -119,6 +119,17 @@ pub fn stranger_at(not_before_s: u64, not_after_s: u64) -> tls::Identity {
     tls::self_signed(key.to_pkcs8_der().unwrap().expose(), not_before_s, not_after_s).unwrap()
 }
 
+/// The TLS identity of a registered agent, from its identity file.
+pub fn known(run: &Running, name: &str) -> tls::Identity {
+    use base64::Engine;
+    let text = std::fs::read_to_string(run.cluster.paths().identity(name)).unwrap();
+    let (_, pem) = text.split_once("-----BEGIN PRIVATE KEY-----").unwrap();
+    let (pem, _) = pem.split_once("-----END PRIVATE KEY-----").unwrap();
+    let pem: String = pem.split_whitespace().collect();
+    let der = base64::engine::general_purpose::STANDARD.decode(pem).unwrap();
+    tls::self_signed(&der, now_s() - 60, now_s() + 600).unwrap()
+}
+
 /// How to connect to node 1 as someone.
 pub fn config(run: &Running, identity: tls::Identity, alpn: &[u8]) -> rustls::ClientConfig {
     let expected = run.operator.roster().nodes.first().unwrap().identity.clone();

@@ -59,6 +59,8 @@ pub(crate) struct Ask<'a> {
     pub(crate) path: &'a str,
     pub(crate) resource: Option<Resource<'a>>,
     pub(crate) log_time_ms: u64,
+    /// Of a write.
+    pub(crate) cas: Option<bool>,
     pub(crate) local: Option<LocalFacts>,
 }
 
@@ -76,6 +78,7 @@ impl Default for Ask<'_> {
             path: "prod/stripe/key",
             resource: None,
             log_time_ms: NOON_MS,
+            cas: Some(false),
             local: noon(),
         }
     }
@@ -100,6 +103,7 @@ impl Ask<'_> {
             }),
             context: Context {
                 log_time_ms: self.log_time_ms,
+                cas: self.cas,
                 local: self.local.as_ref().map(|local| Local {
                     time_ms: local.time_ms,
                     source: local.source,

@@ -227,6 +227,7 @@ impl Agent {
             sealed: dealt.sealed.iter().map(|one| copy(one)).collect(),
             open,
             ttl_ms: 0,
+            cas: false,
         }
     }
 }

@@ -200,6 +200,7 @@ pub(super) async fn resolve(
                 latest,
                 log_time_ms: scene.log_time_ms,
                 name: subject.record.name.clone(),
+                ..v1::ResolveReply::default()
             })
         })
         .map_err(|fault: Fault| broken(&fault))
