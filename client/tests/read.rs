@@ -240,6 +240,23 @@ async fn a_missing_body_is_fetched_from_another_node_and_blames_nobody() {
 }
 
 #[tokio::test]
+async fn nodes_that_refuse_when_they_are_asked_for_the_body_blame_nobody_and_their_refusal_is_told() {
+    let (cluster, client) = written(3).await;
+    bring_near(&cluster, &client, 1).await;
+    let before = cluster.log.lock().unwrap().index;
+    client.put(PATH, b"second", PutOptions::default()).await.unwrap();
+    // The body that comes is of a version that the others know to be old; rights change before they are asked for theirs.
+    cluster.behave(1, |node| node.lag_at = Some(before));
+    for node in [2, 3] {
+        cluster.behave(node, |node| {
+            (node.delay, node.refuse_bodies) = (Duration::from_secs(1), Some(denial()));
+        });
+    }
+    let refused = get(&client).await.unwrap_err();
+    assert_eq!((refused.code, refused.culprits.len()), (Code::Denied, 0), "{refused}");
+}
+
+#[tokio::test]
 async fn a_node_that_lags_is_asked_again_from_the_highest_state_shown() {
     let (cluster, client) = written(3).await;
     let before = cluster.log.lock().unwrap().index;

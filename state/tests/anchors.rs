@@ -34,13 +34,9 @@ struct Scene {
 impl Scene {
     /// Three nodes that all support anchors.
     fn new() -> Self {
-        let mut world = World::new(40, 3, 1);
-        let level = v1::FeatureLevel {
-            level: symbolon_state::levels::AUDIT_ANCHORS,
-        };
-        let raised = world.apply(Kind::FeatureLevel.number(), level.encode_to_vec().into());
-        assert_eq!(raised.effects.len(), 1);
-        Self { world }
+        Self {
+            world: World::new(40, 3, 1),
+        }
     }
 
     fn note(&self, position: usize, size: u64, root: Hash) -> Bytes {
@@ -203,7 +199,7 @@ fn nobody_anchors_in_anothers_name() {
 #[test]
 fn anchors_do_not_count_before_every_node_supports_them() {
     let mut scene = Scene {
-        world: World::new(40, 3, 1),
+        world: World::at_first_level(40, 3, 1),
     };
     let anchor = scene.anchor(0, 9, HONEST);
     assert_eq!(scene.apply(&anchor), []);

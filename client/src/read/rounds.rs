@@ -106,7 +106,7 @@ impl Reading<'_> {
                 Standing::Agreed(members) => match self.open(heard, &members)? {
                     Step::Opened(opened) => return Ok(Some(End::Opened(opened))),
                     Step::Again => {}
-                    Step::NoBody => return self.ask_for_body(round, requests, heard, &members).map(|()| None),
+                    Step::NoBody => return self.ask_for_body(round, requests, heard, &members),
                 },
                 Standing::Split if round.waits() => return Ok(None),
                 Standing::Split => {
@@ -202,9 +202,9 @@ impl Reading<'_> {
         requests: &Requests,
         heard: &mut Heard,
         members: &[usize],
-    ) -> Result<(), Error> {
+    ) -> Result<Option<End>, Error> {
         if !heard.body_due.is_empty() {
-            return Ok(());
+            return Ok(None);
         }
         let within = self.client.net.options.request_timeout;
         let unasked = members
@@ -218,10 +218,18 @@ impl Reading<'_> {
             heard.body_asked.push(node.index);
             heard.body_due.push(node.index);
             round.ask_node(node, |node| ask(node, requests, true, within));
-            return Ok(());
+            return Ok(None);
         }
         if self.ask(round, requests, heard, true) || round.waits() {
-            return Ok(());
+            return Ok(None);
+        }
+        if heard
+            .failures
+            .iter()
+            .any(|(_, failure)| !matches!(failure, Failure::AtFault(_)))
+        {
+            // Who agreed at first may refuse when asked for the body, because rights or the secret changed in between.
+            return self.give_up(requests, heard).map(Some);
         }
         let what = format!(
             "cannot {}: no node gives the ciphertext that t of them vouch for",

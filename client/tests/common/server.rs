@@ -118,6 +118,8 @@ pub struct Behaviour {
     pub wrong_body: bool,
     /// Never gives a body.
     pub no_body: bool,
+    /// Answers who asks for a body with this.
+    pub refuse_bodies: Option<v1::Error>,
     /// Signs for this client key and this request hash instead.
     pub for_client: Option<Hash>,
     pub for_request: Option<Hash>,
@@ -302,6 +304,9 @@ impl Shared {
             return Some((refusal(Code::NotFresh, "not caught up", 0), None));
         };
         if let Kind::Read(read) = &kind {
+            if let Some(error) = behaviour.refuse_bodies.as_ref().filter(|_| read.body) {
+                return Some((Answer::Error(error.clone()), None));
+            }
             return Some(self.read(read, bytes, client_key, upto, behaviour));
         }
         if let Kind::Submit(submit) = &kind {
