@@ -242,14 +242,18 @@ async fn a_missing_body_is_fetched_from_another_node_and_blames_nobody() {
 #[tokio::test]
 async fn nodes_that_refuse_when_they_are_asked_for_the_body_blame_nobody_and_their_refusal_is_told() {
     let (cluster, client) = written(3).await;
-    bring_near(&cluster, &client, 1).await;
     let before = cluster.log.lock().unwrap().index;
     client.put(PATH, b"second", PutOptions::default()).await.unwrap();
+    bring_near(&cluster, &client, 1).await;
     // The body that comes is of a version that the others know to be old; rights change before they are asked for theirs.
+    let later = v1::Error {
+        state_index: 2_000,
+        ..denial()
+    };
     cluster.behave(1, |node| node.lag_at = Some(before));
     for node in [2, 3] {
         cluster.behave(node, |node| {
-            (node.delay, node.refuse_bodies) = (Duration::from_secs(1), Some(denial()));
+            (node.delay, node.refuse_bodies) = (Duration::from_secs(1), Some(later.clone()));
         });
     }
     let refused = get(&client).await.unwrap_err();

@@ -164,7 +164,7 @@ impl StateAdapter {
     fn fatal(&self, fatal: Fatal) -> io::Error {
         match fatal {
             Fatal::Store(fault) => self.shared.fault.note(fault),
-            inconsistent @ Fatal::Inconsistent { .. } => io::Error::other(inconsistent),
+            other @ (Fatal::Inconsistent { .. } | Fatal::TooOld { .. }) => io::Error::other(other),
         }
     }
 

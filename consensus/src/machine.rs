@@ -35,11 +35,17 @@ pub enum Fatal {
     /// The store failed under it.
     #[error(transparent)]
     Store(#[from] StoreFault),
-    /// State that this program wrote does not decode: it differs from what the log says, or the program is older.
+    /// State that this program wrote does not decode: it differs from what the log says.
     #[error("applied state is inconsistent: {what}")]
     Inconsistent {
         /// Which record or rule.
         what: &'static str,
+    },
+    /// The log asks for what this program does not know.
+    #[error("this program is too old: {what}")]
+    TooOld {
+        /// What it lacks.
+        what: String,
     },
 }
 

@@ -212,6 +212,9 @@ fn fatal(kept: &Kept, fault: Fault) -> Fatal {
     match (kept.borrow_mut().take(), fault) {
         (Some(store), _) => Fatal::Store(store),
         (None, Fault::Broken { rule }) => Fatal::Inconsistent { what: rule },
+        (None, fault @ Fault::NewerLevel { .. }) => Fatal::TooOld {
+            what: fault.to_string(),
+        },
         (None, _) => Fatal::Inconsistent {
             what: "a record does not decode",
         },

@@ -17,6 +17,7 @@ use symbolon_crypto::dealing::Sharing;
 use symbolon_crypto::provider::Provider;
 use symbolon_crypto::sign::{Ed25519VerifyingKey, VerifyingKey};
 use symbolon_policy::PolicySet;
+use symbolon_wire::FEATURE_LEVEL;
 use symbolon_wire::ids::{PrincipalId, SecretId};
 use symbolon_wire::limits::SIGNATURES_MAX;
 use symbolon_wire::roster::Roster;
@@ -168,7 +169,7 @@ impl Machine {
             provider,
             policies,
             policy_version,
-            level: query::feature_level(view)?,
+            level: known(query::feature_level(view)?)?,
             boots,
         })
     }
@@ -289,10 +290,21 @@ impl Machine {
         if !all || level <= query::feature_level(records)? {
             return Ok(Vec::new());
         }
+        self.level = known(level)?;
         store(records, keys::level(), &Level { level });
-        self.level = level;
         Ok(vec![Effect::FeatureLevel { level }])
     }
+}
+
+/// The level in force, if this build knows it. One that does not would apply what follows otherwise than all others.
+fn known(in_force: u32) -> Result<u32, Fault> {
+    if in_force > FEATURE_LEVEL {
+        return Err(Fault::NewerLevel {
+            in_force,
+            known: FEATURE_LEVEL,
+        });
+    }
+    Ok(in_force)
 }
 
 /// Drops what has fallen due: idempotency records, and sessions with nothing pending.

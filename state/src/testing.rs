@@ -290,6 +290,11 @@ impl World {
 
     /// Applies an entry.
     pub fn apply(&mut self, kind: u16, payload: Bytes) -> Applied {
+        self.try_apply(kind, payload).expect("state is whole")
+    }
+
+    /// The same, where it may be more than this build knows.
+    pub fn try_apply(&mut self, kind: u16, payload: Bytes) -> Result<Applied, Fault> {
         self.index += 1;
         let chain = sha256(&self.index.to_be_bytes());
         let entry = Entry {
@@ -298,7 +303,7 @@ impl World {
             payload,
             chain,
         };
-        self.machine.apply(&mut self.records, &entry).expect("state is whole")
+        self.machine.apply(&mut self.records, &entry)
     }
 
     /// The signer of a node's current boot.

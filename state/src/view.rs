@@ -25,6 +25,16 @@ pub enum Fault {
         /// The rule.
         rule: &'static str,
     },
+    /// The cluster went on to what this build does not know: it is older than the others'.
+    #[error(
+        "feature level {in_force} is in force, and this build knows levels up to {known}: run the build that the other nodes run"
+    )]
+    NewerLevel {
+        /// The level in force.
+        in_force: u32,
+        /// The highest that this build knows.
+        known: u32,
+    },
 }
 
 /// Records, readable.

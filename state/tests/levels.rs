@@ -2,9 +2,9 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)]
 
 use symbolon_state::testing::World;
-use symbolon_state::{Effect, Machine};
+use symbolon_state::{Effect, Fault, Machine, Records};
 use symbolon_wire::limits::COMMAND_BYTES_MAX_LEVEL_1;
-use symbolon_wire::{Code, Message};
+use symbolon_wire::{Code, FEATURE_LEVEL, Message};
 
 const PATH: &str = "prod/large";
 
@@ -56,6 +56,28 @@ fn the_level_stays_while_one_nodes_build_does_not_know_it() {
     boot_at(&mut world, 1, 2);
     world.raise_level(2);
     assert_eq!(world.machine.level(), 2);
+}
+
+#[test]
+fn a_build_that_does_not_know_a_level_stops_at_the_entry_that_raises_it_and_loads_no_state_of_it() {
+    let mut world = World::new(5, 3, 1);
+    let newer = FEATURE_LEVEL + 1;
+    for position in 0..3 {
+        boot_at(&mut world, position, newer);
+    }
+    let raise = symbolon_wire::v1::FeatureLevel { level: newer }.encode_to_vec();
+    let stopped = world.try_apply(symbolon_state::Kind::FeatureLevel.number(), raise.into());
+    let fault = Fault::NewerLevel {
+        in_force: newer,
+        known: FEATURE_LEVEL,
+    };
+    assert_eq!(stopped.unwrap_err(), fault);
+
+    let level = symbolon_state::records::Level { level: newer }.encode_to_vec();
+    world.records.put(symbolon_state::keys::level(), level.into());
+    let provider = std::sync::Arc::new(symbolon_crypto::provider::Portable);
+    let loaded = Machine::load(&world.records, world.roster.clone(), provider);
+    assert_eq!(loaded.err(), Some(fault));
 }
 
 #[test]
