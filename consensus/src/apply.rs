@@ -11,6 +11,7 @@ use tokio::sync::watch;
 use crate::chain::{self, ChainValue};
 use crate::entry::{AppliedState, kind_and_bytes};
 use crate::limits::{APPLY_BYTES_MAX, APPLY_ENTRIES_MAX, CHUNK_BYTES_MAX, RECORDS_PER_TURN};
+use crate::known::Known;
 use crate::log::FaultCell;
 use crate::machine::{Committed, Fatal, StateMachine};
 use crate::progress::Progress;
@@ -30,6 +31,8 @@ pub(crate) struct StateAdapter {
     chain_start: ChainValue,
     /// `None` before the first entry.
     applied: Option<AppliedState>,
+    /// Records as they are in the store. Empty after a failure, and when a snapshot takes their place.
+    known: Known,
 }
 
 /// What outlives one call: shared with snapshot builders and the task that describes marks.
@@ -112,6 +115,7 @@ impl StateAdapter {
             machine: Mutex::new(machine),
             chain_start,
             applied,
+            known: Known::default(),
         };
         adapter.take_up_snapshots()?;
         Ok((adapter, watcher))
@@ -186,7 +190,7 @@ impl StateAdapter {
         let mut mark = false;
 
         let view = shared.store.view();
-        let mut overlay = Overlay::new(&*view);
+        let mut overlay = Overlay::over(&*view, std::mem::take(&mut self.known));
         for entry in batch {
             let (kind, payload) = kind_and_bytes(&entry.payload);
             let (term, index) = (term_of(&entry.log_id), entry.log_id.index);
@@ -213,7 +217,7 @@ impl StateAdapter {
                 break;
             }
         }
-        let changes = overlay.into_changes()?;
+        let (changes, known) = overlay.into_changes()?;
         drop(view);
         let Some(last) = last else { return Ok(replies) };
         let state = AppliedState {
@@ -222,6 +226,7 @@ impl StateAdapter {
             membership,
         };
         shared.store.commit(changes, &chain_values, state.encode())?;
+        self.known = known;
         self.applied = Some(state);
         if mark {
             let frozen = shared.store.freeze(last.index)?;
@@ -290,6 +295,7 @@ impl StateAdapter {
         };
         self.stage_names(&mut *staging).await?;
         let applied = meta.applied();
+        self.known = Known::default();
         staging.install(meta.index, meta.chain, applied.encode())?;
         self.applied = Some(applied);
         {

@@ -19,6 +19,7 @@ pub mod chain;
 mod entry;
 pub mod frame;
 mod handle;
+mod known;
 pub mod limits;
 mod log;
 mod machine;

@@ -47,6 +47,9 @@ pub const APPLY_ENTRIES_MAX: usize = 256;
 /// The same in bytes of payloads: the entry that reaches it is the batch's last. What they write is about as much again.
 pub const APPLY_BYTES_MAX: usize = 8 * 1024 * 1024;
 
+/// Records that apply knows without reading them: as many as some thousand entries touch.
+pub const KNOWN_BYTES_MAX: usize = 4 * 1024 * 1024;
+
 /// Cuts of the log remembered for waiting readers. A reader that missed more of them gives up, as if its time were up.
 pub const CUTS_MAX: usize = 256;
 

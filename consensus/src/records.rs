@@ -1,12 +1,13 @@
 //! What an application may read and write while it applies an entry.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::ops::Bound;
-use std::sync::Mutex;
+use std::sync::{Mutex, PoisonError};
 
 use bytes::Bytes;
 
 use crate::StoreFault;
+use crate::known::Known;
 use crate::limits::{NAME_BYTES_MAX, RECORD_BYTES_MAX, RECORD_KEY_BYTES_MAX};
 use crate::sync::lock;
 
@@ -86,11 +87,10 @@ pub struct Changes {
     pub names: BTreeMap<NameKey, Option<Bytes>>,
 }
 
-/// A view with changes on top of it. The entries of a batch read many records again and again (the clock, their
-/// author), so that what was read once is kept.
+/// A view with changes on top of it. What was read once is kept, also for later batches.
 pub struct Overlay<'a> {
     base: &'a dyn View,
-    read: Mutex<HashMap<Vec<u8>, Option<Bytes>>>,
+    known: Mutex<Known>,
     changes: Changes,
     oversized: Option<StoreFault>,
 }
@@ -107,23 +107,32 @@ impl<'a> Overlay<'a> {
     /// Nothing written yet.
     #[must_use]
     pub fn new(base: &'a dyn View) -> Self {
+        Self::over(base, Known::default())
+    }
+
+    /// The same where some records of `base` are known.
+    pub(crate) fn over(base: &'a dyn View, known: Known) -> Self {
         Self {
             base,
-            read: Mutex::default(),
+            known: Mutex::new(known),
             changes: Changes::default(),
             oversized: None,
         }
     }
 
-    /// What was written.
+    /// What was written, and what is known once that is in the store.
     ///
     /// # Errors
     /// [`StoreFault::TooLarge`] if a key, name or record exceeded its limit.
-    pub fn into_changes(self) -> Result<Changes, StoreFault> {
-        match self.oversized {
-            Some(fault) => Err(fault),
-            None => Ok(self.changes),
+    pub(crate) fn into_changes(self) -> Result<(Changes, Known), StoreFault> {
+        if let Some(fault) = self.oversized {
+            return Err(fault);
         }
+        let mut known = self.known.into_inner().unwrap_or_else(PoisonError::into_inner);
+        for (key, value) in &self.changes.records {
+            known.put(key.clone(), value.clone());
+        }
+        Ok((self.changes, known))
     }
 
     fn bound(&mut self, what: &'static str, bytes: usize, bytes_max: usize) {
@@ -138,11 +147,12 @@ impl View for Overlay<'_> {
         match self.changes.records.get(key) {
             Some(changed) => Ok(changed.clone()),
             None => {
-                if let Some(known) = lock(&self.read).get(key) {
-                    return Ok(known.clone());
+                let mut known = lock(&self.known);
+                if let Some(known) = known.get(key) {
+                    return Ok(known);
                 }
                 let found = self.base.get(key)?;
-                lock(&self.read).insert(key.to_vec(), found.clone());
+                known.put(key.to_vec(), found.clone());
                 Ok(found)
             }
         }
@@ -381,6 +391,24 @@ mod tests {
             overlay.into_changes(),
             Err(StoreFault::TooLarge { what: "record", .. })
         ));
+    }
+
+    #[test]
+    fn a_later_batch_knows_what_the_ones_before_read_wrote_and_removed() {
+        let mut base = base();
+        let mut overlay = Overlay::new(&base);
+        overlay.get(b"a1").unwrap();
+        overlay.put(b"a2".to_vec(), Bytes::from_static(b"new"));
+        overlay.get(b"a3").unwrap();
+        overlay.delete(b"a3".to_vec());
+        let (changes, known) = overlay.into_changes().unwrap();
+        base.0.records.extend(changes.records);
+        base.1.store(0, Ordering::Relaxed);
+        let overlay = Overlay::over(&base, known);
+        for key in ["a1", "a2", "a3"] {
+            assert_eq!(overlay.get(key.as_bytes()).unwrap(), base.0.records[key.as_bytes()]);
+        }
+        assert_eq!(base.1.load(Ordering::Relaxed), 0);
     }
 
     #[test]
