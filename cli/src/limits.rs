@@ -49,3 +49,6 @@ pub(crate) const PROOF_FILE_BYTES_MAX: u64 = 8 * 1024 * 1024;
 
 /// A decision is cosigned and anchored within 10 s; a proof waits a little longer.
 pub(crate) const PROVEN_WITHIN: Duration = Duration::from_secs(15);
+
+/// A file of `put --batch`: some ten thousand ordinary secrets, or fifty of the largest.
+pub(crate) const BATCH_FILE_BYTES_MAX: u64 = 64 * 1024 * 1024;

@@ -172,6 +172,7 @@ async fn what_a_user_does_in_a_day_works_and_gives_the_exit_codes_that_are_promi
     world.both_sign(&register);
 
     secrets(&world);
+    batches(&world);
     another_address(&world);
     metadata(&world);
     child_processes(&world);
@@ -312,6 +313,41 @@ fn secrets(world: &World) {
         Some(1),
         "never overwritten"
     );
+}
+
+/// What several reads print, a batch of writes takes.
+fn batches(world: &World) {
+    world.put("prod/batch/text", "text \u{20ac}\n".as_bytes());
+    world.put("prod/batch/bytes", &[0, 255, 7]);
+    let both = ["get", "prod/batch/text", "prod/batch/bytes"];
+    let for_people = world.run(&both);
+    assert_eq!(for_people.status.code(), Some(2), "{}", text(&for_people.stderr));
+    assert!(for_people.stdout.is_empty() && text(&for_people.stderr).contains("-o json"));
+    for format in ["json", "jsonl"] {
+        let read = world.ok(&[&both[..], &["-o", format]].concat());
+        fs::write(world.path("batch"), read).unwrap();
+        world.ok(&["put", "--batch", "batch"]);
+    }
+    let read = world.run(&["get", "prod/batch/bytes"]);
+    assert_eq!(read.stdout, [0, 255, 7]);
+    assert_eq!(
+        world.ok(&["history", "prod/batch/text", "--field", "version"]),
+        "1\n2\n3\n"
+    );
+
+    let lines =
+        "{\"path\":\"prod/batch/new\",\"value\":\"x\"}\n{\"path\":\"prod/batch/text\",\"value\":\"x\",\"cas\":9}\n";
+    fs::write(world.path("batch"), lines).unwrap();
+    let partly = world.run(&["put", "--batch", "batch", "-o", "jsonl"]);
+    assert_eq!(partly.status.code(), Some(8), "{}", text(&partly.stderr));
+    assert!(
+        text(&partly.stderr).contains("1 of 2 failed, prod/batch/text first"),
+        "{}",
+        text(&partly.stderr)
+    );
+    assert!(text(&partly.stdout).starts_with("{\"path\":\"prod/batch/new\",\"version\":1,"));
+    let none = world.run(&["get", "prod/batch/new", "prod/batch/none", "-o", "json"]);
+    assert_eq!((none.status.code(), none.stdout.len()), (Some(7), 0), "all or none");
 }
 
 fn metadata(world: &World) {

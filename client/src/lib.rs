@@ -24,6 +24,7 @@
 #![forbid(unsafe_code)]
 
 pub mod audit;
+mod batch;
 mod client;
 mod clock;
 mod command;

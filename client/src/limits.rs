@@ -91,3 +91,6 @@ pub const DURABLE_WITHIN: Duration = Duration::from_secs(3);
 
 /// Proofs in one file: more than any cluster has nodes.
 pub const PROOFS_MAX: usize = 64;
+
+/// Operations of one batch under way at once: what one connection carries well, and far from what a node allows a client.
+pub const BATCH_IN_FLIGHT: usize = 64;

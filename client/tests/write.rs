@@ -380,3 +380,34 @@ async fn one_deadline_bounds_connecting_asking_and_writing_together() {
         started.elapsed()
     );
 }
+
+#[tokio::test]
+async fn a_batch_keeps_its_order_and_what_fails_in_it_leaves_the_rest_alone() {
+    let cluster = Cluster::start(3).await;
+    let client = cluster.client().await;
+    let mut writes = Vec::new();
+    for number in 0..150 {
+        writes.push((
+            format!("prod/{}", number % 100),
+            format!("value {number}"),
+            PutOptions::default(),
+        ));
+    }
+    writes.push(("prod/../key".to_owned(), String::new(), PutOptions::default()));
+    writes.push(("prod/0".to_owned(), "late".to_owned(), cas(9)));
+    let put = client.put_many(&writes).await;
+    for (number, put) in put.iter().take(150).enumerate() {
+        assert_eq!(put.as_ref().unwrap().version, 1 + number as u64 / 100, "write {number}");
+    }
+    let refused = |place: usize| put[place].as_ref().unwrap_err().code;
+    assert_eq!((refused(150), refused(151)), (Code::BadPath, Code::Conflict));
+
+    let mut paths: Vec<String> = (0..100).map(|number| format!("prod/{number}")).collect();
+    paths.insert(7, "prod/none".to_owned());
+    let mut got = client.get_many(&paths, "batch").await;
+    assert_eq!(got.remove(7).unwrap_err().code, Code::NotFound);
+    for (number, opened) in got.into_iter().enumerate() {
+        let last = if number < 50 { number + 100 } else { number };
+        assert_eq!(opened.unwrap().value.expose(), format!("value {last}").as_bytes());
+    }
+}

@@ -10,8 +10,8 @@ use tokio::sync::watch;
 
 use crate::chain::{self, ChainValue};
 use crate::entry::{AppliedState, kind_and_bytes};
-use crate::limits::{APPLY_BYTES_MAX, APPLY_ENTRIES_MAX, CHUNK_BYTES_MAX, RECORDS_PER_TURN};
 use crate::known::Known;
+use crate::limits::{APPLY_BYTES_MAX, APPLY_ENTRIES_MAX, CHUNK_BYTES_MAX, RECORDS_PER_TURN};
 use crate::log::FaultCell;
 use crate::machine::{Committed, Fatal, StateMachine};
 use crate::progress::Progress;

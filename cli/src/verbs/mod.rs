@@ -2,6 +2,7 @@
 
 pub(crate) mod agent;
 pub(crate) mod audit;
+mod batch;
 pub(crate) mod command;
 pub(crate) mod demo;
 pub(crate) mod dev;

@@ -22,15 +22,17 @@ use crate::session::{connect, secret_path};
 use crate::settings::Settings;
 use crate::times::{ms, parse_duration};
 use crate::values::{self, Source};
-use crate::verbs::prove;
+use crate::verbs::{batch, prove};
 
 #[derive(Debug, Args)]
 #[command(after_help = "Example:\n  symbolon put prod/stripe/key @key.txt\n  \
                         pass show stripe | symbolon put prod/stripe/key - --trim-newline\n  \
-                        symbolon put prod/stripe/key               # asks, without echo")]
+                        symbolon put prod/stripe/key               # asks, without echo\n  \
+                        symbolon put --batch secrets.json          # what get PATH PATH -o json prints")]
 pub(crate) struct Put {
     /// Path, such as prod/stripe/key
-    path: String,
+    #[arg(required_unless_present = "batch")]
+    path: Option<String>,
     /// @file, - for stdin, or nothing for a prompt
     // Parsed by us and not by the parser, which would repeat in its error what may be the value itself.
     #[arg(num_args = 0.., hide_possible_values = true)]
@@ -50,6 +52,9 @@ pub(crate) struct Put {
     /// Drop one newline at the end
     #[arg(long)]
     trim_newline: bool,
+    /// Many at once, from a file or - for stdin: JSON objects with path and value or value_base64
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["path", "value", "content_type", "ttl", "cas", "trim_newline"])]
+    batch: Option<PathBuf>,
 }
 
 /// Levels of a write (custody.md, "Levels").
@@ -63,11 +68,24 @@ enum Wait {
     Full,
 }
 
+impl Wait {
+    fn level(self) -> Level {
+        match self {
+            Self::Committed => Level::Committed,
+            Self::Verified => Level::Verified,
+            Self::Full => Level::Full,
+        }
+    }
+}
+
 /// `put`.
 pub(crate) async fn put(put: &Put, settings: &Settings) -> Result<u8, Error> {
+    if let Some(from) = &put.batch {
+        return batch::put(from, put.wait.level(), settings).await;
+    }
     // The value first: where it stands in the path's place, it is refused before any path is named.
     let source = Source::parse(&put.value)?;
-    let path = written_path(&put.path)?;
+    let path = written_path(put.path.as_deref().unwrap_or_default())?;
     let value = trimmed(values::read(source.as_ref())?, put.trim_newline);
     if value.is_empty() {
         return Err(
@@ -77,11 +95,7 @@ pub(crate) async fn put(put: &Put, settings: &Settings) -> Result<u8, Error> {
     let options = PutOptions {
         ttl_ms: put.ttl.map_or(0, ms),
         cas: put.cas,
-        level: match put.wait {
-            Wait::Committed => Level::Committed,
-            Wait::Verified => Level::Verified,
-            Wait::Full => Level::Full,
-        },
+        level: put.wait.level(),
         ..PutOptions::default()
     };
     let options = match &put.content_type {
@@ -140,11 +154,13 @@ fn trimmed(value: SecretBytes, trim: bool) -> SecretBytes {
 #[command(
     after_help = "Example:\n  symbolon get prod/stripe/key --reveal\n  symbolon get prod/stripe/key > key.txt\n  \
                         symbolon get prod/stripe/key --out key.txt --version 3 --purpose \"key rotation\"\n  \
-                        symbolon get prod/stripe/key --out key.txt --receipt key.receipt"
+                        symbolon get prod/stripe/key --out key.txt --receipt key.receipt\n  \
+                        symbolon get prod/stripe/key prod/db/password -o json > secrets.json"
 )]
 pub(crate) struct Get {
-    /// Path, such as prod/stripe/key
-    path: String,
+    /// Path, such as prod/stripe/key; several with -o json, jsonl or yaml
+    #[arg(required = true, value_name = "PATH")]
+    paths: Vec<String>,
     /// A version instead of the latest
     #[arg(long, value_name = "VERSION")]
     version: Option<u64>,
@@ -164,7 +180,10 @@ pub(crate) struct Get {
 
 /// `get`.
 pub(crate) async fn get(get: &Get, settings: &Settings) -> Result<u8, Error> {
-    let path = secret_path(&get.path)?;
+    let [path] = get.paths.as_slice() else {
+        return several(get, settings).await;
+    };
+    let path = secret_path(path)?;
     // Asked before reading: what will not be shown need not be released.
     if get.out.is_none() && !get.reveal && std::io::stdout().is_terminal() {
         let next = format!("symbolon get {path} --reveal, or --out FILE, or a pipe");
@@ -173,9 +192,7 @@ pub(crate) async fn get(get: &Get, settings: &Settings) -> Result<u8, Error> {
     let client = connect(settings).await?;
     let opened = while_waiting("reading", client.get(path.as_str(), get.version, &get.purpose)).await;
     let opened = opened.map_err(|error| nothing_there(error, &path))?;
-    for culprit in &opened.culprits {
-        say(&format!("warning: {culprit}; the value is right all the same"));
-    }
+    warn_of_culprits(&opened);
     if let Some(receipt) = &get.receipt {
         prove::keep_receipt(receipt, client.roster(), path.as_str(), &opened)?;
     }
@@ -192,6 +209,51 @@ pub(crate) async fn get(get: &Get, settings: &Settings) -> Result<u8, Error> {
     }
     write_value(&opened, path.as_str(), settings)?;
     Ok(crate::DONE)
+}
+
+/// All of them or none: whoever asked for several does not go on with some.
+async fn several(get: &Get, settings: &Settings) -> Result<u8, Error> {
+    let alone = [
+        ("--version", get.version.is_some()),
+        ("--out", get.out.is_some()),
+        ("--receipt", get.receipt.is_some()),
+        ("--reveal", get.reveal),
+    ];
+    if let Some((option, _)) = alone.iter().find(|(_, given)| *given) {
+        return Err(usage(format!("{option} is for one path; here are {}", get.paths.len())));
+    }
+    if settings.output.for_people() {
+        return Err(usage("several values need a form that tells them apart").next("add -o json, jsonl or yaml"));
+    }
+    let paths: Vec<Path> = get
+        .paths
+        .iter()
+        .map(|path| secret_path(path))
+        .collect::<Result<_, _>>()?;
+    let client = connect(settings).await?;
+    let names: Vec<&str> = paths.iter().map(Path::as_str).collect();
+    let read = while_waiting("reading", client.get_many(&names, &get.purpose)).await;
+    let mut records = Vec::with_capacity(paths.len());
+    let mut failures = Vec::new();
+    for (path, opened) in paths.iter().zip(read) {
+        match opened {
+            Ok(opened) => {
+                warn_of_culprits(&opened);
+                records.push(record(&opened, path.as_str(), settings)?);
+            }
+            Err(error) => failures.push((path, nothing_there(error, path))),
+        }
+    }
+    match batch::first_of(failures, paths.len()) {
+        None => settings.output.list(&records, "").map(|()| crate::DONE),
+        Some(error) => Err(error),
+    }
+}
+
+fn warn_of_culprits(opened: &Opened) {
+    for culprit in &opened.culprits {
+        say(&format!("warning: {culprit}; the value is right all the same"));
+    }
 }
 
 /// Where to look, if there is nothing at a path.
@@ -222,6 +284,11 @@ fn write_value(opened: &Opened, path: &str, settings: &Settings) -> Result<(), E
         }
         return Ok(());
     }
+    settings.output.one(&record(opened, path, settings)?)
+}
+
+fn record(opened: &Opened, path: &str, settings: &Settings) -> Result<Record, Error> {
+    let bytes = opened.value.expose();
     let record = Record::new()
         .with("path", path)
         .with("version", opened.version)
@@ -231,7 +298,7 @@ fn write_value(opened: &Opened, path: &str, settings: &Settings) -> Result<(), E
             "nodes",
             opened.receipts.iter().map(|receipt| receipt.node).collect::<Vec<_>>(),
         );
-    let record = match std::str::from_utf8(bytes) {
+    Ok(match std::str::from_utf8(bytes) {
         Ok(text) => record.with("value", text),
         Err(_) if settings.output.field.as_deref() == Some("value") => {
             return Err(usage("the value is no text, so it cannot be a field")
@@ -241,8 +308,7 @@ fn write_value(opened: &Opened, path: &str, settings: &Settings) -> Result<(), E
                 )));
         }
         Err(_) => record.with("value_base64", Zeroizing::new(STANDARD.encode(bytes)).as_str()),
-    };
-    settings.output.one(&record)
+    })
 }
 
 #[derive(Debug, Args)]
