@@ -103,6 +103,7 @@ pub(crate) struct Done {
     pub(crate) seconds: f64,
     pub(crate) p50_ms: f64,
     pub(crate) p99_ms: f64,
+    pub(crate) worst_ms: f64,
 }
 
 impl Done {
@@ -171,6 +172,48 @@ impl Load {
     }
 }
 
+/// Operations at a fixed rate, by one doer after the other: latencies count from when each was due, so that one that is
+/// held up cannot hide those behind it.
+pub(crate) struct OpenLoad {
+    pub(crate) doers: Vec<Doer>,
+    pub(crate) per_second: u32,
+    pub(crate) seconds: u64,
+}
+
+impl OpenLoad {
+    /// One operation by each doer.
+    pub(crate) async fn warm_up(&self, value: &Bytes) -> Result<(), LoadError> {
+        for (number, doer) in self.doers.iter().enumerate() {
+            doer.once(number, value).await?;
+        }
+        Ok(())
+    }
+
+    pub(crate) async fn run(&self, value: &Bytes) -> Result<Done, LoadError> {
+        let each = Duration::from_secs(1) / self.per_second.max(1);
+        let count = u64::from(self.per_second) * self.seconds;
+        let mut tasks = JoinSet::new();
+        let started = tokio::time::Instant::now();
+        for (number, doer) in (0..count).zip(self.doers.iter().cycle()) {
+            let due = started + each * u32::try_from(number).unwrap_or(u32::MAX);
+            tokio::time::sleep_until(due).await;
+            let (doer, value) = (doer.clone(), value.clone());
+            tasks.spawn(async move {
+                let done = doer.once(number as usize, &value).await;
+                done.map(|()| due.elapsed())
+            });
+        }
+        let (mut latencies, mut failed) = (Vec::new(), 0);
+        while let Some(done) = tasks.join_next().await {
+            match done? {
+                Ok(latency) => latencies.push(latency),
+                Err(_) => failed += 1,
+            }
+        }
+        Ok(Done::of(latencies, failed, started.elapsed()))
+    }
+}
+
 impl Done {
     fn of(mut latencies: Vec<Duration>, failed: u64, took: Duration) -> Self {
         latencies.sort_unstable();
@@ -185,6 +228,7 @@ impl Done {
             seconds: took.as_secs_f64(),
             p50_ms: at(0.5),
             p99_ms: at(0.99),
+            worst_ms: at(1.0),
         }
     }
 }

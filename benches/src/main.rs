@@ -11,6 +11,7 @@ mod grpc;
 mod instructions;
 mod load;
 mod measure;
+mod outages;
 mod rows;
 mod table;
 
@@ -38,7 +39,11 @@ struct Cli {
     #[arg(long, default_value_t = 1000)]
     secrets: usize,
     /// What is measured beside the base
-    #[arg(long, value_delimiter = ',', default_value = "etcd,clients,scale,dealers")]
+    #[arg(
+        long,
+        value_delimiter = ',',
+        default_value = "etcd,clients,open,scale,dealers,failover,buffered"
+    )]
     rows: Vec<Rows>,
     /// Connected clients, each with one operation in flight
     #[arg(long, value_delimiter = ',', default_value = "1,10,100,1000")]
@@ -46,6 +51,18 @@ struct Cli {
     /// Secrets kept, ascending; a million takes many minutes and gigabytes
     #[arg(long, value_delimiter = ',', default_value = "1000,10000")]
     scale: Vec<usize>,
+    /// Reads a second of the open loop
+    #[arg(long, default_value_t = 1000)]
+    rate: u32,
+    /// Connected agents of the open loop
+    #[arg(long, default_value_t = 1000)]
+    agents: usize,
+    /// How often the leader is killed
+    #[arg(long, default_value_t = 10)]
+    kills: usize,
+    /// Minutes of load, with the memory of each
+    #[arg(long, default_value_t = 60)]
+    soak_minutes: u32,
     /// Authors, each of one secret that is read
     #[arg(long, default_value_t = 1000)]
     dealers: usize,
@@ -64,6 +81,14 @@ enum Rows {
     Scale,
     /// Reads of secrets that many authors wrote
     Dealers,
+    /// Reads at a fixed rate from many connected agents
+    Open,
+    /// The leader killed again and again
+    Failover,
+    /// Single reads that wait for no disk
+    Buffered,
+    /// Memory under load for an hour
+    Soak,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -113,13 +138,26 @@ async fn run(cli: &Cli) -> Result<(), BenchError> {
     if chosen(Rows::Clients) {
         bench.clients().await?;
     }
+    if chosen(Rows::Open) {
+        bench.open_loop().await?;
+    }
     if chosen(Rows::Dealers) {
         bench.dealers().await?;
     }
     if chosen(Rows::Scale) {
         bench.scale().await?;
     }
-    bench.end().await
+    if chosen(Rows::Failover) {
+        bench.failover().await?;
+    }
+    if chosen(Rows::Soak) {
+        bench.soak().await?;
+    }
+    bench.end_of_load()?;
+    if chosen(Rows::Buffered) {
+        bench.buffered().await?;
+    }
+    bench.stop().await
 }
 
 /// Options of every write.

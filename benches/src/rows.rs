@@ -20,13 +20,15 @@ const ETCD_CONNECTIONS: usize = 8;
 
 /// A running cluster and what has been found so far.
 pub(crate) struct Bench<'a> {
-    cli: &'a Cli,
+    pub(crate) cli: &'a Cli,
     folder: TempDir,
-    cluster: Cluster,
-    operator: Client,
-    client: Client,
-    value: Bytes,
-    paths: Paths,
+    pub(crate) cluster: Cluster,
+    pub(crate) operator: Client,
+    pub(crate) client: Client,
+    pub(crate) value: Bytes,
+    pub(crate) paths: Paths,
+    /// Clients with identities of their own, kept connected.
+    clients: Vec<Client>,
     /// KiB of the largest idle node.
     idle_kib: u64,
     /// Bytes on disk a secret and node.
@@ -75,6 +77,7 @@ impl<'a> Bench<'a> {
                 root: "bench",
                 count: cli.secrets.max(1),
             },
+            clients: Vec::new(),
             idle_kib,
             disk: 0,
             counts,
@@ -94,7 +97,7 @@ impl<'a> Bench<'a> {
         Ok(())
     }
 
-    fn doer(&self, kind: Kind) -> Doer {
+    pub(crate) fn doer(&self, kind: Kind) -> Doer {
         Doer::Symbolon {
             client: self.client.clone(),
             kind,
@@ -103,7 +106,7 @@ impl<'a> Bench<'a> {
     }
 
     /// Runs one load on our cluster and adds its row.
-    async fn row(
+    pub(crate) async fn row(
         &mut self,
         table: &mut Table,
         name: &str,
@@ -200,25 +203,30 @@ impl<'a> Bench<'a> {
         Ok(done)
     }
 
-    /// Many clients, each with an identity and connections of its own and one operation in flight.
+    /// So many clients, each with an identity and connections of its own.
+    pub(crate) async fn connected(&mut self, count: usize) -> Result<Vec<Client>, BenchError> {
+        if self.clients.len() < count {
+            eprintln!("connecting {count} clients …");
+        }
+        while self.clients.len() < count {
+            let name = format!("client-{}", self.clients.len());
+            let agent = AgentSpec::new(&name, &["benches"]);
+            let agent = self.cluster.agent(&self.operator, agent).await?;
+            self.clients.push(self.cluster.client(agent, Options::default()).await?);
+        }
+        Ok(self.clients.iter().take(count).cloned().collect())
+    }
+
+    /// Many clients with one operation in flight each.
     pub(crate) async fn clients(&mut self) -> Result<(), BenchError> {
-        let mut clients: Vec<Client> = Vec::new();
         let mut table = Table::new();
         let mut counts = self.cli.clients.clone();
         counts.sort_unstable();
         for count in counts {
-            eprintln!("connecting {count} clients …");
-            while clients.len() < count {
-                let name = format!("client-{}", clients.len());
-                let agent = self
-                    .cluster
-                    .agent(&self.operator, AgentSpec::new(&name, &["benches"]))
-                    .await?;
-                clients.push(self.cluster.client(agent, Options::default()).await?);
-            }
+            let clients = self.connected(count).await?;
             for kind in [Kind::Read, Kind::Write] {
-                let (paths, chosen) = (self.paths, clients.iter().take(count));
-                let doers = chosen.map(|client| Doer::Symbolon {
+                let paths = self.paths;
+                let doers = clients.iter().map(|client| Doer::Symbolon {
                     client: client.clone(),
                     kind,
                     paths,
@@ -295,10 +303,12 @@ impl<'a> Bench<'a> {
                 .max()
                 .unwrap_or_default();
             let disk = measure::disk(&self.cluster)? / 3;
+            let restart = self.restart().await?;
             lines.push(format!(
-                "at {count} secrets: {} MiB a node, {} MiB on disk",
+                "at {count} secrets: {} MiB a node, {} MiB on disk, all nodes killed and started to the first value {:.2} s",
                 memory / 1024,
-                disk >> 20
+                disk >> 20,
+                restart.as_secs_f64()
             ));
         }
         table.print();
@@ -306,7 +316,7 @@ impl<'a> Bench<'a> {
         Ok(())
     }
 
-    pub(crate) async fn end(mut self) -> Result<(), BenchError> {
+    pub(crate) fn end_of_load(&mut self) -> Result<(), BenchError> {
         let after = measure::memory(&mut self.cluster)?
             .into_iter()
             .max()
@@ -314,6 +324,10 @@ impl<'a> Bench<'a> {
         println!("idle node            {} MiB", self.idle_kib / 1024);
         println!("node after the load  {} MiB", after / 1024);
         println!("disk per secret      {} bytes a node, log included", self.disk);
+        Ok(())
+    }
+
+    pub(crate) async fn stop(mut self) -> Result<(), BenchError> {
         self.cluster.stop_all().await?;
         Ok(())
     }
