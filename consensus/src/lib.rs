@@ -22,7 +22,7 @@ mod handle;
 pub mod limits;
 mod log;
 mod machine;
-#[cfg(feature = "malice")]
+#[cfg(feature = "sabotage")]
 pub mod malice;
 mod network;
 mod progress;
