@@ -107,7 +107,13 @@ impl Reply {
             .reply(&form.leaf(&reply, asked.client_key, asked.request_hash));
         inclusion_root(&leaf_hash(&leaf), reply.group_index, reply.group_size, &form.path)
             .ok()
-            .and_then(|root| answered.live.groups.check(boot, root, form.signature).ok())
+            .and_then(|root| {
+                #[cfg(feature = "sabotage")]
+                if symbolon_sabotage::Bug::ReplyUnsigned.on() {
+                    return Some(());
+                }
+                answered.live.groups.check(boot, root, form.signature).ok()
+            })
             .ok_or_else(|| fault(Misdeed::ReplySignature))?;
         let audit_leaf = receipt_in(&boot.signer, asked.request_hash, &reply, &form)
             .map_err(|BadReceipt| fault(Misdeed::ReplySignature))?;
@@ -266,6 +272,10 @@ impl Form {
 
 /// The lowest log index at which both show a chain value, and not the same one.
 fn contradict(one: &Reply, other: &Reply) -> Option<u64> {
+    #[cfg(feature = "sabotage")]
+    if symbolon_sabotage::Bug::HistoriesNotCompared.on() {
+        return None;
+    }
     let differs = |(index, chain): &(u64, Hash)| other.chain.iter().any(|(at, value)| at == index && value != chain);
     let differing = one.chain.iter().filter(|shown| differs(shown));
     differing.map(|(index, _)| *index).min()

@@ -125,6 +125,12 @@ pub(crate) fn standing<K: PartialEq>(answers: &[(K, u64)], t: usize) -> Standing
         members.sort_by_key(|(place, state_index)| (std::cmp::Reverse(*state_index), *place));
         members.truncate(t);
         let lowest = members.last().map(|(_, state_index)| *state_index);
+        #[cfg(feature = "sabotage")]
+        let otherwise = if symbolon_sabotage::Bug::LowerVersion.on() {
+            None
+        } else {
+            otherwise
+        };
         if members.len() == t && otherwise <= lowest {
             return Standing::Agreed(members.into_iter().map(|(place, _)| place).collect());
         }
@@ -168,5 +174,10 @@ mod tests {
     #[test]
     fn two_different_answers_are_split() {
         assert_eq!(standing(&[('a', 7), ('b', 7)], 2), Standing::Split);
+    }
+
+    #[test]
+    fn each_seeded_bug_is_found_by_its_test_here() {
+        symbolon_sabotage::caught_in(file!());
     }
 }

@@ -312,3 +312,8 @@ fn an_address_without_a_hash_gives_no_client() {
     let error = Error::from(Endpoint::parse("symbolon://127.0.0.1:7601").unwrap_err());
     assert!(error.message.contains("genesis"), "{error}");
 }
+
+#[test]
+fn each_seeded_bug_is_found_by_its_test_here() {
+    symbolon_sabotage::caught_in(file!());
+}

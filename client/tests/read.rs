@@ -295,6 +295,11 @@ async fn a_lower_version_is_never_settled_for() {
         error.because[0].starts_with("node 1") || error.because[0].starts_with("node 2"),
         "{error}"
     );
+    let shown = error.because.last().unwrap();
+    assert!(
+        shown.contains("node 3 shows version 2 at log index"),
+        "who claims more: {error}"
+    );
     assert!(error.culprits.is_empty());
 }
 
@@ -629,4 +634,9 @@ async fn evidence_is_the_key_that_opens_the_value_and_every_fragment() {
         .map(|(node, fragment)| (*node, fragment.len()))
         .collect();
     assert_eq!(nodes, [(1, 64), (2, 64), (3, 64)]);
+}
+
+#[test]
+fn each_seeded_bug_is_found_by_its_test_here() {
+    symbolon_sabotage::caught_in(file!());
 }

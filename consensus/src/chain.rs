@@ -34,6 +34,12 @@ pub fn start(cluster: &[u8; 16], genesis_hash: &[u8; 32]) -> ChainValue {
 /// The chain value after one more entry.
 #[must_use]
 pub fn step(before: &ChainValue, term: u64, index: u64, kind: u16, payload: &[u8]) -> ChainValue {
+    #[cfg(feature = "sabotage")]
+    let payload = if symbolon_sabotage::Bug::ChainWithoutPayload.on() {
+        &[]
+    } else {
+        payload
+    };
     let (term, index, kind) = (term.to_be_bytes(), index.to_be_bytes(), kind.to_be_bytes());
     hash_enc(&[LABEL_STEP, before, &term, &index, &kind, &sha256(payload)])
 }
@@ -216,5 +222,10 @@ mod tests {
             bytes.extend_from_slice(&1u64.to_be_bytes());
         }
         assert_eq!(membership_from_bytes(&bytes), Err(MembershipMalformed::Inconsistent));
+    }
+
+    #[test]
+    fn each_seeded_bug_is_found_by_its_test_here() {
+        symbolon_sabotage::caught_in(file!());
     }
 }

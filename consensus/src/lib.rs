@@ -23,7 +23,7 @@ mod known;
 pub mod limits;
 mod log;
 mod machine;
-#[cfg(feature = "malice")]
+#[cfg(feature = "sabotage")]
 pub mod malice;
 mod network;
 mod progress;

@@ -6,8 +6,9 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
+use symbolon_sabotage::Bug;
 
-use crate::frame::Request;
+use crate::frame::{AppendReply, Reply, Request};
 use crate::sync::lock;
 use crate::transport::{Call, Transport};
 use crate::types::{Entry, EntryPayload, Payload};
@@ -32,20 +33,23 @@ pub enum Lie {
     ForgedRoot,
     /// Snapshots claim to be of another incarnation of the cluster.
     ForeignSnapshot,
+    /// As a follower it acknowledges entries that it does not keep: it claims a state that it does not have.
+    Hollow,
 }
 
 impl Lie {
-    /// Its name, for switches outside the program; a fork needs its victim.
+    /// The one of that name in the list of all; a fork needs its victim.
     #[must_use]
-    pub fn parse(name: &str, victim: u64) -> Option<Self> {
-        Some(match name {
-            "forge" => Self::Forge,
-            "fork" => Self::Fork { victim },
-            "drop" => Self::Drop,
-            "replay" => Self::Replay,
-            "forged-records" => Self::ForgedRecords,
-            "forged-root" => Self::ForgedRoot,
-            "foreign-snapshot" => Self::ForeignSnapshot,
+    pub fn of(bug: Bug, victim: u64) -> Option<Self> {
+        Some(match bug {
+            Bug::Forge => Self::Forge,
+            Bug::Fork => Self::Fork { victim },
+            Bug::Drop => Self::Drop,
+            Bug::Replay => Self::Replay,
+            Bug::ForgedRecords => Self::ForgedRecords,
+            Bug::ForgedRoot => Self::ForgedRoot,
+            Bug::ForeignSnapshot => Self::ForeignSnapshot,
+            Bug::Hollow => Self::Hollow,
             _ => return None,
         })
     }
@@ -91,7 +95,12 @@ impl Lies {
         self.0.on.load(Ordering::Relaxed)
     }
 
-    /// Frames that were not what the member meant.
+    /// A lie was told elsewhere than in its frames.
+    pub fn count(&self) {
+        self.0.told.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Frames that were not what the member meant, and lies told elsewhere.
     #[must_use]
     pub fn told(&self) -> u64 {
         self.0.told.load(Ordering::Relaxed)
@@ -104,6 +113,21 @@ impl Lies {
             honest,
             lies: self.clone(),
         })
+    }
+
+    /// What it answers a frame of its leader's with instead of working on it; `None` if it works on it.
+    #[must_use]
+    pub fn answer(&self, frame: &Bytes) -> Option<Bytes> {
+        if !self.on() || !self.0.lies.contains(&Lie::Hollow) {
+            return None;
+        }
+        let Ok(Request::Append { entries, .. }) = Request::decode(frame.clone()) else {
+            return None;
+        };
+        if !entries.is_empty() {
+            self.0.told.fetch_add(1, Ordering::Relaxed);
+        }
+        Some(Reply::Append(AppendReply::Done).encode())
     }
 
     /// What is sent to `to` in place of `frame`.

@@ -138,6 +138,10 @@ impl Progress {
     /// # Errors
     /// [`NotReached`] after `timeout`.
     pub async fn wait_applied(&self, sample: Sample, timeout: Duration) -> Result<u64, NotReached> {
+        #[cfg(feature = "sabotage")]
+        if symbolon_sabotage::Bug::StaleReads.on() {
+            return Ok(self.applied());
+        }
         let waiting = async {
             let mut changed = self.changed.subscribe();
             while !self.reached(sample) {

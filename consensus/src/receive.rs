@@ -270,6 +270,10 @@ fn check_leader(from: u64, vote: &Vote) -> Result<(), Refusal> {
 /// Entries follow their predecessor without gaps, in terms that never fall and never exceed the leader's.
 fn check_append(from: u64, vote: &Vote, previous: Option<LogId>, entries: &[Entry]) -> Result<(), Refusal> {
     check_leader(from, vote)?;
+    #[cfg(feature = "sabotage")]
+    if symbolon_sabotage::Bug::AppendUnchecked.on() {
+        return Ok(());
+    }
     let mut before = previous;
     for entry in entries {
         let next = before.map_or(0, |id| id.index.saturating_add(1));
@@ -363,5 +367,10 @@ mod tests {
         assert!(check_ballot(1, ballot(Vote::new(3, 1))).is_ok());
         assert!(check_ballot(1, ballot(Vote::new(3, 2))).is_err());
         assert!(check_ballot(1, ballot(Vote::new_committed(3, 1))).is_err());
+    }
+
+    #[test]
+    fn each_seeded_bug_is_found_by_its_test_here() {
+        symbolon_sabotage::caught_in(file!());
     }
 }

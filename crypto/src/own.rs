@@ -26,6 +26,12 @@ pub type WrappedKey = [u8; 40];
 
 /// The key of one own fragment, from the epoch storage key E_e. It encrypts that fragment only: dd fixes what is sealed.
 fn own_fragment_key(epoch_storage_key: &Secret<32>, sctx: &Hash, dd: &Hash) -> Secret<32> {
+    #[cfg(feature = "sabotage")]
+    let sctx = if symbolon_sabotage::Bug::OwnFragmentWithoutContext.on() {
+        &[0; 32]
+    } else {
+        sctx
+    };
     Prk::from_key(epoch_storage_key).expand_enc(&[OWN_FRAGMENT_LABEL, sctx, dd])
 }
 
@@ -183,5 +189,10 @@ mod tests {
             assert_eq!(unwrap(&key(1), &changed).unwrap_err(), UnwrapError, "byte {place}");
         }
         assert_eq!(unwrap(&key(3), &wrapped).unwrap_err(), UnwrapError);
+    }
+
+    #[test]
+    fn each_seeded_bug_is_found_by_its_test_here() {
+        symbolon_sabotage::caught_in(file!());
     }
 }

@@ -425,3 +425,8 @@ fn fragments_of_two_dealings_of_one_value_do_not_mix() {
     );
     assert_eq!(first.culprits(&mixed), [2]);
 }
+
+#[test]
+fn each_seeded_bug_is_found_by_its_test_here() {
+    symbolon_sabotage::caught_in(file!());
+}

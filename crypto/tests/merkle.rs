@@ -310,3 +310,8 @@ proptest! {
         prop_assert_eq!(verify_consistency(index, size, &old_root, &tree.root(), &proof), Ok(()));
     }
 }
+
+#[test]
+fn each_seeded_bug_is_found_by_its_test_here() {
+    symbolon_sabotage::caught_in(file!());
+}

@@ -29,6 +29,10 @@ pub struct Interest<'a> {
 /// write to another secret id and path, a confirmation, an audit anchor, another principal's sealing session. Kinds not
 /// known are not on it.
 pub fn harmless(kind: u16, payload: &Bytes, interest: &Interest<'_>) -> bool {
+    #[cfg(feature = "sabotage")]
+    if symbolon_sabotage::Bug::EverythingHarmless.on() {
+        return true;
+    }
     match Kind::from_number(kind) {
         Some(Kind::FragmentOk | Kind::AuditAnchor) => true,
         Some(Kind::Command) => harmless_command(payload, interest).unwrap_or(false),

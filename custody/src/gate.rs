@@ -148,6 +148,15 @@ impl Permit {
     pub fn record_hash(&self) -> &[u8] {
         &self.record.record_hash
     }
+
+    /// Whether a second look comes to the same (custody.md, "Freshness", step 5).
+    pub fn stands_by(&self, second: &Ruling) -> bool {
+        #[cfg(feature = "sabotage")]
+        if symbolon_sabotage::Bug::SecondLookSkipped.on() {
+            return true;
+        }
+        second.release_of() == Some(self.record_hash())
+    }
 }
 
 /// Proof that one decision is durable in this node's audit log; made only here.
@@ -206,10 +215,16 @@ pub enum GrantError {
 impl ReleaseGrant {
     /// From a permit and a receipt of the same decision, within the deadline.
     pub fn new(permit: Permit, receipt: &Receipt, deadline: Deadline, now_ms: u64) -> Result<Self, GrantError> {
-        if permit.decision != receipt.decision {
+        let same = permit.decision == receipt.decision;
+        #[cfg(feature = "sabotage")]
+        let same = same || symbolon_sabotage::Bug::PermitForAnother.on();
+        if !same {
             return Err(GrantError::Mismatch);
         }
-        if !deadline.holds(now_ms) {
+        let holds = deadline.holds(now_ms);
+        #[cfg(feature = "sabotage")]
+        let holds = holds || symbolon_sabotage::Bug::LateGrant.on();
+        if !holds {
             return Err(GrantError::TooLate);
         }
         Ok(Self { record: permit.record })
@@ -270,7 +285,10 @@ pub fn rule_read(scene: &Scene<'_>, asker: &Asker<'_>, path: &str, version: u64)
     };
     let decision = ask(scene, asker, &subject, Action::Read, Some(path), false, None);
     note(&mut leaf, &decision);
-    if !decision.allowed() {
+    let allowed = decision.allowed();
+    #[cfg(feature = "sabotage")]
+    let allowed = allowed || symbolon_sabotage::Bug::PolicyNotAskedAtRelease.on();
+    if !allowed {
         return Ok(refuse(leaf, denied(&subject, Action::Read, path, &decision)));
     }
     Ok(match find(scene, &subject, &parsed, version)? {
@@ -374,7 +392,10 @@ fn open(scene: &Scene<'_>, asker: &Asker<'_>, action: Action, resource: &str) ->
         request_hash: Bytes::copy_from_slice(asker.request_hash),
         ..AuditLeaf::default()
     };
-    if scene.log_time_ms.abs_diff(scene.local_time_ms) > CLOCKS_APART_MS_MAX {
+    let far = scene.log_time_ms.abs_diff(scene.local_time_ms) > CLOCKS_APART_MS_MAX;
+    #[cfg(feature = "sabotage")]
+    let far = far && !symbolon_sabotage::Bug::ClocksApartIgnored.on();
+    if far {
         let apart = scene.log_time_ms.abs_diff(scene.local_time_ms) / 1000;
         let message = format!("node {}'s clock and log time are {apart} s apart", scene.node);
         let refusal = Refusal::new(Code::ClockApart, message, "check the clocks of the nodes");

@@ -117,7 +117,10 @@ impl Heads {
         let index = head.index;
         let kept = self.signed.entry(node).or_default();
         if let Some(Kept { head: first, .. }) = kept.get(&index) {
-            if first.chain == head.chain {
+            let same = first.chain == head.chain;
+            #[cfg(feature = "sabotage")]
+            let same = same || symbolon_sabotage::Bug::EquivocationIgnored.on();
+            if same {
                 return Finding::Nothing;
             }
             let first = first.clone();
@@ -176,7 +179,10 @@ impl Heads {
             return Finding::Nothing;
         };
         self.differing.extend(against.iter().map(|node| (*node, index)));
-        if agree < self.threshold {
+        let few = agree < self.threshold;
+        #[cfg(feature = "sabotage")]
+        let few = few && !symbolon_sabotage::Bug::ContradictionIgnored.on();
+        if few {
             self.contested.insert(index);
             return Finding::Freeze { index, against };
         }
@@ -231,6 +237,10 @@ pub fn check(head: &v1::Head, signer: &Signer, key: &VerifyingKey, verify: &dyn 
     ) else {
         return false;
     };
+    #[cfg(feature = "sabotage")]
+    if symbolon_sabotage::Bug::HeadUnsigned.on() {
+        return true;
+    }
     head.node == u32::from(signer.node)
         && head.boot_counter == signer.boot_counter
         && verify.p256(key, &signer.head(head.index, &chain), &signature).is_ok()

@@ -131,6 +131,8 @@ pub mod fragments;
 pub mod freshness;
 pub mod gate;
 pub mod heads;
+#[cfg(feature = "sabotage")]
+pub mod malice;
 pub mod replies;
 pub mod snapshots;
 pub mod witness;

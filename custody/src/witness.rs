@@ -168,7 +168,14 @@ impl Witness {
         match judge(known, start, offered, &proof) {
             Judged::Extends => {
                 let note = offer.checkpoint.clone();
-                memory.remember(log, note.clone()).await?;
+                let remembered = memory.remember(log, note.clone()).await;
+                #[cfg(feature = "sabotage")]
+                let remembered = if symbolon_sabotage::Bug::CosignedUnremembered.on() {
+                    Ok(())
+                } else {
+                    remembered
+                };
+                remembered?;
                 self.kept.insert(log, Kept { note, head: offered });
             }
             Judged::Same => {}

@@ -460,3 +460,8 @@ fn a_holder_needs_its_place_and_its_own_sealing_seed() {
     assert_eq!(made(0, 2).unwrap_err(), HolderError::NotInRoster { node: 0 });
     assert_eq!(made(3, 1).unwrap_err(), HolderError::OtherSealingKey { node: 3 });
 }
+
+#[test]
+fn each_seeded_bug_is_found_by_its_test_here() {
+    symbolon_sabotage::caught_in(file!());
+}

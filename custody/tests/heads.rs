@@ -413,3 +413,8 @@ fn a_head_counts_only_with_the_signature_of_its_node_boot_and_cluster() {
     other.signature.truncate(63);
     assert!(!holds(&other, &signer), "a cut signature");
 }
+
+#[test]
+fn each_seeded_bug_is_found_by_its_test_here() {
+    symbolon_sabotage::caught_in(file!());
+}

@@ -308,3 +308,8 @@ fn a_member_that_signs_marks_far_ahead_pushes_out_nobody_else_s() {
     assert_eq!(collected.evidence(&claim()).signatures.len(), 2);
     assert!(collected.all().len() <= 10, "and memory is bounded");
 }
+
+#[test]
+fn each_seeded_bug_is_found_by_its_test_here() {
+    symbolon_sabotage::caught_in(file!());
+}

@@ -236,3 +236,8 @@ fn notes_of_another_log_key_or_length_are_refused() {
     assert_eq!(shown(&mut witness, &disk, &long_proof), Err(Refused::Proof));
     assert!(disk.notes.lock().unwrap().is_empty());
 }
+
+#[test]
+fn each_seeded_bug_is_found_by_its_test_here() {
+    symbolon_sabotage::caught_in(file!());
+}

@@ -172,3 +172,46 @@ async fn a_node_whose_audit_log_was_put_back_is_found_out_and_named() {
     run.writer.put("prod/key", b"y", PutOptions::default()).await.unwrap();
     assert_eq!(run.reader.get("prod/key", None, "").await.unwrap().value.expose(), b"y");
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_node_that_hides_the_end_of_its_audit_log_is_named_by_receipt_and_by_anchor() {
+    let mut run = running().await;
+    run.writer.put("prod/key", b"x", PutOptions::default()).await.unwrap();
+    let before = receipt_of_the_liar(&mut run).await;
+    let anchored = async || {
+        let statuses = run.operator.status().await.into_iter();
+        let mut of_liar = statuses.filter(|(node, _)| *node == LIAR);
+        of_liar.any(|(_, status)| status.is_ok_and(|status| status.audit_anchored > before.entry))
+    };
+    until("its log is anchored", Duration::from_secs(30), anchored).await;
+    run.cluster.kill(LIAR).unwrap();
+    run.cluster.start_sabotaged(LIAR, "cut-audit").unwrap();
+    run.cluster.wait_ready(Duration::from_secs(30)).await.unwrap();
+
+    // Whoever looks at the whole log: the replicated log holds an anchor over more than it shows.
+    let begun = Instant::now();
+    let error = loop {
+        match symbolon_client::audit::verify(&run.operator, LIAR).await {
+            Err(error) => break error,
+            // Fewer than t nodes told of the anchor.
+            Ok(_) => assert!(begun.elapsed() < Duration::from_secs(30), "not found\n{}", run.logs()),
+        }
+    };
+    assert_eq!(error.code, Code::AuditBroken, "{error}");
+    assert_eq!(error.culprits[0].who, Who::Node(LIAR));
+    // Whoever was given a receipt for what is hidden.
+    let hidden = receipt_of_the_liar(&mut run).await;
+    let error = prove(&run.reader, &Wanted::Receipt(hidden), PROVEN_WITHIN)
+        .await
+        .unwrap_err();
+    assert_eq!(error.code, Code::AuditBroken, "{error}");
+    let culprit = &error.culprits[0];
+    assert_eq!((culprit.who, culprit.evidence.len()), (Who::Node(LIAR), 1));
+    // The others' logs verify, and they serve on.
+    for node in SLOW {
+        let verified = symbolon_client::audit::verify(&run.operator, node).await;
+        assert!(verified.is_ok(), "node {node}: {}", verified.unwrap_err());
+    }
+    run.writer.put("prod/key", b"y", PutOptions::default()).await.unwrap();
+    assert_eq!(run.reader.get("prod/key", None, "").await.unwrap().value.expose(), b"y");
+}

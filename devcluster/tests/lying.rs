@@ -3,59 +3,20 @@
 
 mod common;
 
-use common::{Running, running};
+use common::{Running, running, serving};
 use std::time::Duration;
-use symbolon_client::{Misdeed, PutOptions, Who};
+use symbolon_client::{Misdeed, PutOptions};
 
 const LIAR: u16 = 3;
-const SECRETS: usize = 8;
-/// Slow in turn, so that the liar is asked as well: a client asks the two nodes that answer fastest, the first of them
-/// for the ciphertext.
-const SLOW: [u16; 2] = [1, 2];
-const READS: usize = 24;
 
 /// Restarts a node as a liar, reads until it is found out.
 async fn found_out(lie: &str, misdeed: Misdeed) {
-    let mut run = running().await;
-    for number in 0..SECRETS {
-        let (path, value) = (format!("prod/{number}"), format!("value {number}"));
-        run.writer
-            .put(&path, value.as_bytes(), PutOptions::default())
-            .await
-            .unwrap();
+    let mut run = serving::lying(LIAR, lie).await;
+    let caught = serving::read(&mut run, LIAR, "").await;
+    assert!(!caught.is_empty(), "{lie}: nobody was named");
+    for culprit in &caught {
+        assert_eq!(culprit.what, misdeed, "{lie}");
     }
-    run.cluster.kill(LIAR).unwrap();
-    run.cluster.start_sabotaged(LIAR, lie).unwrap();
-    run.cluster.wait_ready(Duration::from_secs(30)).await.unwrap();
-
-    let mut named = 0;
-    for read in 0..READS {
-        let number = read % SECRETS;
-        let slow = (read % 3 == 0).then_some(SLOW[read / 3 % 2]);
-        if let Some(node) = slow {
-            run.cluster.pause(node).unwrap();
-        }
-        let reader = run.reader.clone();
-        let path = format!("prod/{number}");
-        let reading = tokio::spawn(async move { reader.get(&path, None, "").await });
-        if let Some(node) = slow {
-            tokio::time::sleep(Duration::from_millis(300)).await;
-            run.cluster.resume(node).unwrap();
-        }
-        let opened = reading.await.unwrap();
-        let opened = opened.unwrap_or_else(|error| panic!("{lie}: {error}\n{}", run.logs()));
-        assert_eq!(opened.value.expose(), format!("value {number}").as_bytes(), "{lie}");
-        for culprit in &opened.culprits {
-            assert_eq!(
-                culprit.who,
-                Who::Node(LIAR),
-                "{lie}: an honest node was blamed: {culprit}"
-            );
-            assert_eq!(culprit.what, misdeed, "{lie}");
-            named += 1;
-        }
-    }
-    assert!(named > 0, "{lie}: {READS} reads and nobody was named");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -412,7 +412,7 @@ impl Releases {
 
 fn still_allowed(member: &Member, read: &Read, permit: &gate::Permit) -> bool {
     let ruled = member.on_scene(|scene, _| read.rule(scene));
-    matches!(ruled, Ok(Ok(ruling)) if ruling.release_of() == Some(permit.record_hash()))
+    matches!(ruled, Ok(Ok(ruling)) if permit.stands_by(&ruling))
 }
 
 fn release(
@@ -445,12 +445,10 @@ fn release(
     let released = holder
         .release(grant, &at_rest)
         .map_err(|error| no_fragment(error.to_string()))?;
-    #[cfg(feature = "sabotage")]
-    let released = crate::sabotage::fragment(released);
     count(&member.counters.releases);
     let reply = reply(member, read, &record, &released.hash, receipt, applied)?;
     #[cfg(feature = "sabotage")]
-    let reply = crate::sabotage::reply(reply);
+    let (reply, released) = crate::sabotage::served(&read.request.path, reply, released);
     let leaf = leaf_of(&member.boot.signer, &read.client.key, &read.request_hash, &reply);
     let leaf = leaf.ok_or_else(|| error(Code::Internal, "a reply has no leaf", ""))?;
     let recorded = receipt_leaf(

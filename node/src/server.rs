@@ -379,7 +379,14 @@ async fn peer_request(
             if member.standing().refusal().is_some() || crate::member::lock(&member.heads).is_outvoted(node) {
                 return;
             }
-            peer_response::Result::Raft(member.consensus.receive(node.into(), frame).await)
+            #[cfg(feature = "sabotage")]
+            let answered = crate::sabotage::answer(&frame);
+            #[cfg(not(feature = "sabotage"))]
+            let answered = None;
+            peer_response::Result::Raft(match answered {
+                Some(lie) => lie,
+                None => member.consensus.receive(node.into(), frame).await,
+            })
         }
         Ok(Some(peer_request::Kind::Propose(propose))) => {
             let kind = u16::try_from(propose.kind).unwrap_or(u16::MAX);

@@ -583,3 +583,8 @@ fn sets_can_be_shared_between_threads() {
     shared::<PolicySet>();
     shared::<symbolon_policy::Decision>();
 }
+
+#[test]
+fn each_seeded_bug_is_found_by_its_test_here() {
+    symbolon_sabotage::caught_in(file!());
+}

@@ -8,22 +8,38 @@ use crate::Finding;
 
 /// Every crate of the workspace and those of ours that it may depend on.
 pub const ARROWS: &[(&str, &[&str])] = &[
-    ("symbolon-crypto", &[]),
+    // Seeded bugs, in builds with the feature `sabotage` alone.
+    ("symbolon-sabotage", &[]),
+    ("symbolon-crypto", &["symbolon-sabotage"]),
     ("symbolon-hsm", &["symbolon-crypto"]),
     ("symbolon-wire", &["symbolon-crypto"]),
-    ("symbolon-policy", &["symbolon-crypto"]),
+    ("symbolon-policy", &["symbolon-crypto", "symbolon-sabotage"]),
     (
         "symbolon-state",
-        &["symbolon-policy", "symbolon-wire", "symbolon-crypto"],
+        &[
+            "symbolon-policy",
+            "symbolon-wire",
+            "symbolon-crypto",
+            "symbolon-sabotage",
+        ],
     ),
     (
         "symbolon-custody",
-        &["symbolon-state", "symbolon-policy", "symbolon-wire", "symbolon-crypto"],
+        &[
+            "symbolon-state",
+            "symbolon-policy",
+            "symbolon-wire",
+            "symbolon-crypto",
+            "symbolon-sabotage",
+        ],
     ),
     // What openraft records in; nothing else of ours uses it.
     ("base2histogram", &[]),
-    ("symbolon-consensus", &["symbolon-crypto"]),
-    ("symbolon-store", &["symbolon-consensus", "symbolon-crypto"]),
+    ("symbolon-consensus", &["symbolon-crypto", "symbolon-sabotage"]),
+    (
+        "symbolon-store",
+        &["symbolon-consensus", "symbolon-crypto", "symbolon-sabotage"],
+    ),
     (
         "symbolon-node",
         &[
@@ -35,9 +51,13 @@ pub const ARROWS: &[(&str, &[&str])] = &[
             "symbolon-policy",
             "symbolon-wire",
             "symbolon-crypto",
+            "symbolon-sabotage",
         ],
     ),
-    ("symbolon-client", &["symbolon-wire", "symbolon-crypto"]),
+    (
+        "symbolon-client",
+        &["symbolon-wire", "symbolon-crypto", "symbolon-sabotage"],
+    ),
     // `symbolon dev` and `symbolon demo` start local clusters.
     (
         "symbolon-cli",
@@ -74,6 +94,7 @@ pub const ARROWS: &[(&str, &[&str])] = &[
             "symbolon-policy",
             "symbolon-wire",
             "symbolon-crypto",
+            "symbolon-sabotage",
         ],
     ),
     // Checks recorded histories; knows nothing of what made them.
@@ -109,7 +130,8 @@ pub const ARROWS: &[(&str, &[&str])] = &[
             "symbolon-crypto",
         ],
     ),
-    ("symbolon-repo-tests", &[]),
+    // It reads the list.
+    ("symbolon-repo-tests", &["symbolon-sabotage"]),
 ];
 
 /// Crates that must not have another in what they are built from, at any depth, and why.

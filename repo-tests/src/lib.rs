@@ -11,6 +11,7 @@ pub mod licences;
 pub mod manifests;
 pub mod purity;
 pub mod repository;
+pub mod sabotage;
 pub mod source;
 pub mod texts;
 pub mod unsafe_code;

@@ -194,6 +194,20 @@ impl Repository {
             .collect())
     }
 
+    /// Names of the packages that are linked into `packages`, built with `features` besides their default ones.
+    ///
+    /// # Errors
+    /// [`ReadError`], if cargo fails.
+    pub fn linked(&self, packages: &[&str], features: &[&str]) -> Result<Vec<String>, ReadError> {
+        let mut options = vec!["tree", "--edges", "normal,build", "--target", PLATFORM];
+        options.extend(["--prefix", "none", "--format", "{p}"]);
+        options.extend(packages.iter().flat_map(|package| ["--package", package]));
+        options.extend(features.iter().flat_map(|feature| ["--features", feature]));
+        let listed = self.run("cargo", &options)?;
+        let names = listed.lines().filter_map(|line| line.split(' ').next());
+        Ok(names.map(str::to_owned).collect())
+    }
+
     fn relative(&self, path: &Path) -> String {
         path.strip_prefix(&self.root).unwrap_or(path).display().to_string()
     }

@@ -4,8 +4,10 @@
 use std::sync::LazyLock;
 
 use symbolon_repo_tests::{
-    Finding, arrows, bans, claims, licences::Allowed, manifests, purity, repository::Repository, texts, unsafe_code,
+    Finding, arrows, bans, claims, licences::Allowed, manifests, purity, repository::Repository, sabotage, texts,
+    unsafe_code,
 };
+use symbolon_sabotage::Bug;
 
 static REPOSITORY: LazyLock<Repository> = LazyLock::new(|| Repository::open().unwrap());
 
@@ -126,7 +128,28 @@ fn every_claim_is_proved_by_a_test_that_exists_or_says_that_it_is_not_yet() {
     let security = text("SECURITY.md");
     assert!(claims::named(&security).len() > 20, "the names were found");
     assert_none(claims::check_rows("SECURITY.md", &security));
-    for file in ["SECURITY.md", "docs/proofs.md"] {
+    for file in ["SECURITY.md", "docs/proofs.md", sabotage::DOCUMENT] {
         assert_none(claims::check_named(file, &text(file), &tests));
     }
+}
+
+#[test]
+fn every_seeded_bug_is_where_the_list_says_and_is_found_by_a_test_that_exists() {
+    let files = REPOSITORY.files().unwrap();
+    let there = |file: &str| files.iter().any(|one| one == file).then(|| text(file));
+    assert_none(Bug::ALL.iter().flat_map(|bug| sabotage::check(*bug, there)));
+}
+
+#[test]
+fn no_build_that_ships_has_the_seeded_bugs_in_it() {
+    let linked = REPOSITORY
+        .linked(&sabotage::SHIPPED, &["symbolon-cli/evidence"])
+        .unwrap();
+    assert!(
+        linked.iter().any(|name| name == "symbolon-crypto"),
+        "cargo told what is linked"
+    );
+    assert_none(sabotage::check_linked(&linked));
+    let sabotaged = REPOSITORY.linked(&["symbolon-node"], &["sabotage"]).unwrap();
+    assert_eq!(sabotage::check_linked(&sabotaged).len(), 1, "the check would see them");
 }

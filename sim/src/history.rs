@@ -103,6 +103,13 @@ pub enum What {
         /// What.
         what: String,
     },
+    /// A client found that a node lies.
+    Named {
+        /// Which.
+        node: u16,
+        /// What it found.
+        what: String,
+    },
     /// A client began an operation.
     Called {
         /// Counts operations.

@@ -46,4 +46,4 @@ mod world;
 pub use cluster::PrepareDisk;
 pub use error::{BootError, RunError};
 pub use net::{Place, Rule};
-pub use site::Breaks;
+pub use symbolon_sabotage::Bug;

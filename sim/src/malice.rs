@@ -13,7 +13,7 @@ use crate::history::{Answer, Event, What};
 use crate::limits::SETUP;
 use crate::net::{Place, Rule};
 use crate::run::work;
-use crate::site::{Breaks, Liar};
+use crate::site::Liar;
 use crate::world::{World, simulate};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -21,6 +21,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use symbolon_consensus::malice::{Lie, Lies};
 use symbolon_crypto::Hash;
+use symbolon_custody::malice::Lying;
+use symbolon_sabotage::Bug;
 
 /// Who lies.
 pub const LIAR: u16 = 3;
@@ -38,8 +40,16 @@ pub struct Scenario {
     pub silent: bool,
     /// It lets no command pass.
     pub censors: bool,
+    /// It follows, and does not lead.
+    pub follows: bool,
+    /// What it serves to clients in place of what it should: a lie of `symbolon_custody::malice`.
+    pub serves: Option<Bug>,
     /// The victim is cut off from the other nodes before, until it needs a snapshot.
     pub starved: bool,
+    /// The honest nodes do not hear each other for the first half of the time, `for_ms` each.
+    pub parted: bool,
+    /// A seeded bug of all nodes, so that the checks can be seen to fail.
+    pub bug: Option<Bug>,
     /// How long it lies, virtual ms.
     pub for_ms: u64,
 }
@@ -49,6 +59,10 @@ pub struct Scenario {
 pub struct Played {
     /// Frames that the liar bent.
     pub told: u64,
+    /// How often a client named the liar, and how long after the first lie it did so first, ms.
+    pub named: usize,
+    /// When it did so first.
+    pub named_after_ms: Option<u64>,
     /// Honest nodes that froze, and how long after the first lie, ms.
     pub froze: BTreeMap<u16, u64>,
     /// Honest nodes that noticed that the liar's log is not theirs, and how long after the first lie, ms.
@@ -76,14 +90,15 @@ pub struct Played {
 /// # Errors
 /// [`RunError`] if the cluster cannot be set up with the liar as its leader.
 pub fn play(seed: u64, scenario: &Scenario) -> Result<Played, RunError> {
-    simulate(seed, async {
+    simulate(seed, scenario.bug, async {
         let liar = Liar {
             node: LIAR,
             lies: Lies::new(scenario.lies.clone()),
             silent: scenario.silent,
             censors: scenario.censors,
+            serving: scenario.serves.and_then(Lying::telling).map(Arc::new),
         };
-        let world = World::start(seed, 4, Breaks::default(), None, Some(liar.clone())).await?;
+        let world = World::start(seed, 4, None, Some(liar.clone())).await?;
         perform(world, &liar.lies, scenario).await
     })?
 }
@@ -92,7 +107,7 @@ async fn perform(world: World, lies: &Lies, scenario: &Scenario) -> Result<Playe
     let World {
         site, cluster, agents, ..
     } = world;
-    lead(&cluster).await?;
+    lead_by(&cluster, |leader| (leader == LIAR) != scenario.follows).await?;
     let over = Arc::new(AtomicBool::new(false));
     let working: Vec<_> = agents
         .into_iter()
@@ -106,6 +121,10 @@ async fn perform(world: World, lies: &Lies, scenario: &Scenario) -> Result<Playe
     let from = site.recorder.now();
     let began_ms = site.epoch.elapsed_ms();
     lies.begin();
+    if scenario.parted {
+        part(&cluster, Duration::from_millis(scenario.for_ms)).await;
+    }
+    let heard_ms = site.epoch.elapsed_ms();
     tokio::time::sleep(Duration::from_millis(scenario.for_ms)).await;
     over.store(true, Ordering::Relaxed);
     for one in working {
@@ -120,12 +139,12 @@ async fn perform(world: World, lies: &Lies, scenario: &Scenario) -> Result<Playe
     };
     let events = site.recorder.events();
     played.count(&events, from, began_ms, &honest);
-    played.judge(&events, &honest);
+    played.judge(&events, &honest, heard_ms);
     Ok(played)
 }
 
-/// Makes the liar lead, and waits until all agree that it does: whoever else leads is cut off until another one does.
-async fn lead(cluster: &Arc<Cluster>) -> Result<(), RunError> {
+/// Waits until all agree on a leader that will do: who will not is cut off until another one leads.
+async fn lead_by(cluster: &Arc<Cluster>, will_do: impl Fn(u16) -> bool) -> Result<(), RunError> {
     let until = tokio::time::Instant::now() + SETUP;
     let agreed = |cluster: &Cluster| {
         let members = cluster.members();
@@ -137,16 +156,31 @@ async fn lead(cluster: &Arc<Cluster>) -> Result<(), RunError> {
     };
     while tokio::time::Instant::now() < until {
         match agreed(cluster) {
-            Some(LIAR) => return Ok(()),
+            Some(leader) if will_do(leader) => return Ok(()),
             Some(leader) => cut_off(cluster, leader, Duration::from_secs(2)).await,
             None => {}
         }
         tokio::time::sleep(Duration::from_millis(200)).await;
     }
     Err(RunError::Late {
-        what: "the liar's election",
+        what: "the election that the scenario needs",
         within_s: SETUP.as_secs(),
     })
+}
+
+/// The honest nodes do not hear each other for a while; all others do.
+async fn part(cluster: &Cluster, lasts: Duration) {
+    let net = &cluster.site.net;
+    let honest: Vec<u16> = cluster.site.others(LIAR);
+    let ways = honest.iter().flat_map(|from| honest.iter().map(move |to| (*from, *to)));
+    let cut = ways.filter(|(from, to)| from != to);
+    let rules: Vec<_> = cut
+        .map(|(from, to)| net.impose(Rule::Cut(Place::Node(from), Place::Node(to))))
+        .collect();
+    tokio::time::sleep(lasts).await;
+    for rule in rules {
+        net.lift(rule);
+    }
 }
 
 /// A node and the other nodes do not hear each other for a while.
@@ -191,6 +225,10 @@ impl Played {
                 } => {
                     records.insert(*op, *record);
                 }
+                What::Named { node: LIAR, .. } => {
+                    self.named += 1;
+                    self.named_after_ms.get_or_insert(after_ms);
+                }
                 What::Froze { node, .. } => {
                     self.froze.entry(*node).or_insert(after_ms);
                 }
@@ -211,9 +249,10 @@ impl Played {
         self.lost = acknowledged.difference(&there).count();
     }
 
-    fn judge(&mut self, events: &[Event], honest: &BTreeSet<u16>) {
+    /// `heard_ms`: from when on the honest nodes can hear each other.
+    fn judge(&mut self, events: &[Event], honest: &BTreeSet<u16>, heard_ms: u64) {
         let longest = events.last().map_or(0, |event| event.at_ms);
-        self.diverged_ms = both_went_on(events, honest, longest);
+        self.diverged_ms = both_went_on(events, honest, heard_ms, longest);
         if let Some(ms) = self.diverged_ms.filter(|ms| *ms > NOTICED_WITHIN_MS) {
             self.violations.push(Violation {
                 invariant: "no two honest nodes with different histories both go on",
@@ -224,8 +263,9 @@ impl Played {
     }
 }
 
-/// For how long two honest nodes with different histories both went on at most, ms; `None` if histories never differed.
-fn both_went_on(events: &[Event], honest: &BTreeSet<u16>, end_ms: u64) -> Option<u64> {
+/// For how long, from `heard_ms` on, two honest nodes with different histories both went on at most, ms; `None` if
+/// histories never differed.
+fn both_went_on(events: &[Event], honest: &BTreeSet<u16>, heard_ms: u64, end_ms: u64) -> Option<u64> {
     let mut chains: BTreeMap<u64, BTreeMap<u16, Hash>> = BTreeMap::new();
     let mut frozen: BTreeSet<u16> = BTreeSet::new();
     let mut differ = false;
@@ -250,11 +290,11 @@ fn both_went_on(events: &[Event], honest: &BTreeSet<u16>, end_ms: u64) -> Option
         if both {
             both_since.get_or_insert(event.at_ms);
         } else if let Some(since) = both_since.take() {
-            longest = longest.max(Some(event.at_ms - since));
+            longest = longest.max(Some(event.at_ms.saturating_sub(since.max(heard_ms))));
         }
     }
     if let Some(since) = both_since {
-        longest = longest.max(Some(end_ms - since));
+        longest = longest.max(Some(end_ms.saturating_sub(since.max(heard_ms))));
     }
     longest
 }
@@ -272,12 +312,17 @@ mod tests {
     fn nodes_that_differ_count_until_one_of_them_freezes() {
         let honest = BTreeSet::from([1, 2]);
         let differ = vec![(10, applied(1, 5, 1)), (20, applied(2, 5, 2))];
-        assert_eq!(both_went_on(&timed(differ.clone()), &honest, 90), Some(70));
+        assert_eq!(both_went_on(&timed(differ.clone()), &honest, 0, 90), Some(70));
+        assert_eq!(
+            both_went_on(&timed(differ.clone()), &honest, 60, 90),
+            Some(30),
+            "heard later"
+        );
         let frozen = [differ.clone(), vec![(50, What::Froze { node: 2, index: 5 })]].concat();
-        assert_eq!(both_went_on(&timed(frozen.clone()), &honest, 90), Some(30));
+        assert_eq!(both_went_on(&timed(frozen.clone()), &honest, 0, 90), Some(30));
         let thawed = [frozen, vec![(60, What::Thawed { node: 2 })]].concat();
-        assert_eq!(both_went_on(&timed(thawed), &honest, 100), Some(40));
+        assert_eq!(both_went_on(&timed(thawed), &honest, 0, 100), Some(40));
         let liar = vec![(10, applied(1, 5, 1)), (20, applied(LIAR, 5, 2))];
-        assert_eq!(both_went_on(&timed(liar), &honest, 90), None);
+        assert_eq!(both_went_on(&timed(liar), &honest, 0, 90), None);
     }
 }

@@ -14,7 +14,7 @@ use crate::grants::{FOLDERS, Key};
 use crate::history::{Answer, Call, Event, What, trace};
 use crate::limits::{HEALTH_WITHIN, LEADER_WITHIN, SYNC};
 use crate::member::{Hardware, Member, note_audit, open};
-use crate::site::{Breaks, Site};
+use crate::site::Site;
 use crate::world::{World, simulate};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -22,6 +22,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use symbolon_crypto::Hash;
 use symbolon_node::machine::ViewAdapter;
+use symbolon_sabotage::Bug;
 use symbolon_state::query;
 use symbolon_wire::path::Path;
 use tokio::task::JoinHandle;
@@ -37,8 +38,8 @@ pub struct Settings {
     pub virtual_seconds: u64,
     /// Agents that write and read.
     pub agents: u16,
-    /// Seeded bugs of nodes.
-    pub breaks: Breaks,
+    /// A seeded bug, of all nodes.
+    pub bug: Option<Bug>,
     /// A seeded bug of disks.
     pub prepare_disk: Option<PrepareDisk>,
 }
@@ -48,7 +49,7 @@ impl Default for Settings {
         Self {
             virtual_seconds: 20,
             agents: 6,
-            breaks: Breaks::default(),
+            bug: None,
             prepare_disk: None,
         }
     }
@@ -169,8 +170,8 @@ impl Report {
 /// # Errors
 /// [`RunError`] if the cluster cannot even be set up, before anything goes wrong.
 pub fn run(seed: u64, settings: &Settings) -> Result<Report, RunError> {
-    simulate(seed, async {
-        let world = World::start(seed, settings.agents, settings.breaks, settings.prepare_disk, None).await?;
+    simulate(seed, settings.bug, async {
+        let world = World::start(seed, settings.agents, settings.prepare_disk, None).await?;
         Ok(play(world, settings).await)
     })?
 }

@@ -14,12 +14,13 @@ use crate::grants::Key;
 use crate::history::{ChangeKind, Entry, Event, Moment, What};
 use crate::limits::{REQUEST_WITHIN, SETUP};
 use crate::net::{Place, Rule};
-use crate::site::{Breaks, Site};
+use crate::site::Site;
 use crate::world::{World, simulate};
 use bytes::Bytes;
 use prost::Message;
 use std::sync::Arc;
 use std::time::Duration;
+use symbolon_sabotage::Bug;
 use symbolon_wire::v1::{self, request};
 
 /// The change is proposed so long after reading begins, ms.
@@ -139,9 +140,9 @@ pub struct Played {
 ///
 /// # Errors
 /// [`RunError`] if the cluster cannot be set up.
-pub fn play(seed: u64, scenario: Scenario, breaks: Breaks) -> Result<Played, RunError> {
-    simulate(seed, async {
-        let world = World::start(seed, 2, breaks, None, None).await?;
+pub fn play(seed: u64, scenario: Scenario, bug: Option<Bug>) -> Result<Played, RunError> {
+    simulate(seed, bug, async {
+        let world = World::start(seed, 2, None, None).await?;
         perform(world, scenario).await
     })?
 }

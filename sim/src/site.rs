@@ -1,4 +1,4 @@
-//! What all parts of one run share: the roster, the network, the history, who is who, and which bugs are seeded.
+//! What all parts of one run share: the roster, the network, the history, who is who, and who lies.
 
 use crate::clock::Epoch;
 use crate::history::Recorder;
@@ -9,20 +9,10 @@ use std::sync::Arc;
 use symbolon_consensus::malice::Lies;
 use symbolon_crypto::Hash;
 use symbolon_crypto::dealing::{LagrangeTable, Sharing};
+use symbolon_custody::malice::Lying;
 use symbolon_node::vouch::Boots;
 use symbolon_wire::ids::PrincipalId;
 use symbolon_wire::roster::Roster;
-
-/// Seeded bugs: with each of them some checker must find a violation.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Breaks {
-    /// Nodes answer reads without catching up with their own log first.
-    pub stale_reads: bool,
-    /// Nodes take every entry that they have not applied for harmless, so that no reader waits for it.
-    pub everything_harmless: bool,
-    /// Nodes release before their audit record is durable.
-    pub audit_not_awaited: bool,
-}
 
 /// A malicious node.
 #[derive(Clone)]
@@ -34,6 +24,8 @@ pub(crate) struct Liar {
     pub(crate) silent: bool,
     /// It lets no command pass that others hand to it.
     pub(crate) censors: bool,
+    /// What it serves to clients in place of what it should.
+    pub(crate) serving: Option<Arc<Lying>>,
 }
 
 /// One run's surroundings.
@@ -52,7 +44,6 @@ pub(crate) struct Site {
     /// Agents by client key and by id.
     pub(crate) agents: BTreeMap<Hash, u16>,
     pub(crate) principals: BTreeMap<PrincipalId, u16>,
-    pub(crate) breaks: Breaks,
     pub(crate) liar: Option<Liar>,
 }
 

@@ -9,29 +9,30 @@ use crate::history::Recorder;
 use crate::limits::{NODES, SETUP};
 use crate::net::Net;
 use crate::provider::Remembering;
-use crate::site::{Breaks, Liar, Site};
+use crate::site::{Liar, Site};
 use std::future::Future;
 use std::sync::Arc;
 use symbolon_consensus::Runtime;
 use symbolon_crypto::dealing::LagrangeTable;
 use symbolon_node::vouch::Boots;
+use symbolon_sabotage::Bug;
 use symbolon_state::testing::World as Fixture;
 use tokio::time::Instant;
 
 /// How many operators there are; all of them sign.
 const OPERATORS: usize = 2;
 
-/// Runs on one thread, with virtual time and one seed.
+/// Runs on one thread, with virtual time and one seed, and with a seeded bug if one is given.
 ///
 /// # Errors
 /// The runtime's.
-pub(crate) fn simulate<T>(seed: u64, run: impl Future<Output = T>) -> Result<T, RunError> {
+pub(crate) fn simulate<T>(seed: u64, bug: Option<Bug>, run: impl Future<Output = T>) -> Result<T, RunError> {
     let _seeded = Runtime::seed(seed);
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_time()
         .start_paused(true)
         .build()?;
-    Ok(runtime.block_on(run))
+    Ok(symbolon_sabotage::with(bug, || runtime.block_on(run)))
 }
 
 /// A running cluster, its operators, and agents that are registered and may read everything.
@@ -47,7 +48,6 @@ impl World {
     pub(crate) async fn start(
         seed: u64,
         agents: u16,
-        breaks: Breaks,
         prepare: Option<PrepareDisk>,
         liar: Option<Liar>,
     ) -> Result<Self, RunError> {
@@ -72,7 +72,6 @@ impl World {
             hellos: Boots::default(),
             agents: identities.iter().map(|one| (one.fingerprint(), one.agent)).collect(),
             principals: identities.iter().map(|one| (one.id, one.agent)).collect(),
-            breaks,
             liar,
         });
         let cluster = Cluster::new(Arc::clone(&site), nodes, prepare);

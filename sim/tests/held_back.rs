@@ -2,17 +2,17 @@
 //! the change was acknowledged.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
-use symbolon_sim::Breaks;
+use symbolon_sim::Bug;
 use symbolon_sim::schedule::{Played, Scenario, play, scenarios};
 
 /// One seed for all: the interleavings are what varies.
 const SEED: u64 = 7;
 
-fn all(breaks: Breaks) -> Vec<(Scenario, Played)> {
+fn all() -> Vec<(Scenario, Played)> {
     let of = |part: &[Scenario]| -> Vec<(Scenario, Played)> {
         let played = part
             .iter()
-            .map(|scenario| (*scenario, play(SEED, *scenario, breaks).unwrap()));
+            .map(|scenario| (*scenario, play(SEED, *scenario, None).unwrap()));
         played.collect()
     };
     let scenarios = scenarios();
@@ -26,9 +26,9 @@ fn all(breaks: Breaks) -> Vec<(Scenario, Played)> {
 }
 
 /// Whether some interleaving yields t releases after the revocation.
-fn broken(breaks: Breaks) -> bool {
+fn broken(bug: Bug) -> bool {
     scenarios().into_iter().any(|scenario| {
-        let played = play(SEED, scenario, breaks).unwrap();
+        let played = play(SEED, scenario, Some(bug)).unwrap();
         let mut invariants = played.violations.iter().map(|violation| violation.invariant);
         invariants.any(|invariant| invariant.starts_with("fewer than t releases"))
     })
@@ -36,7 +36,7 @@ fn broken(breaks: Breaks) -> bool {
 
 #[test]
 fn with_one_follower_held_back_no_interleaving_yields_t_releases_after_a_revocation() {
-    let played = all(Breaks::default());
+    let played = all();
     for (scenario, played) in &played {
         assert!(played.violations.is_empty(), "{scenario:?}: {:?}", played.violations);
         assert!(played.committed, "{scenario:?}: the change was never committed");
@@ -54,18 +54,12 @@ fn with_one_follower_held_back_no_interleaving_yields_t_releases_after_a_revocat
 
 #[test]
 fn nodes_that_do_not_catch_up_yield_t_releases_after_a_revocation() {
-    let found = broken(Breaks {
-        stale_reads: true,
-        ..Breaks::default()
-    });
+    let found = broken(Bug::StaleReads);
     assert!(found, "no interleaving shows what catching up is good for");
 }
 
 #[test]
 fn nodes_that_take_a_policy_change_for_harmless_yield_t_releases_after_a_revocation() {
-    let found = broken(Breaks {
-        everything_harmless: true,
-        ..Breaks::default()
-    });
+    let found = broken(Bug::EverythingHarmless);
     assert!(found, "no interleaving shows what the allow-list is good for");
 }

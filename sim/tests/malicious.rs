@@ -1,9 +1,10 @@
-//! A leader that lies, over the real agreement: who notices, within what time, and what clients see (proof.md, "malicious
+//! A node that lies, over the real agreement or to clients: who notices, within what time, and what clients see (proof.md, "malicious
 //! nodes").
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 use std::collections::BTreeSet;
 use symbolon_consensus::malice::Lie;
+use symbolon_sim::Bug;
 use symbolon_sim::malice::{Played, Scenario, VICTIM, play};
 
 const SEEDS: u64 = 5;
@@ -156,4 +157,86 @@ fn a_snapshot_with_a_state_root_that_nobody_signed_is_refused() {
 #[test]
 fn a_snapshot_of_another_incarnation_is_refused() {
     refused_snapshot(Lie::ForeignSnapshot);
+}
+
+/// A node that serves lies: clients read on, name nobody else, and nobody reads what was not written.
+fn served(lie: Bug) -> Vec<Played> {
+    let all = played(&Scenario {
+        serves: Some(lie),
+        follows: true,
+        for_ms: 8_000,
+        ..Scenario::default()
+    });
+    for played in &all {
+        assert!(played.told > 0, "it never lied");
+        assert!(played.reads > 20 && played.acknowledged > 5, "{played:?}");
+        assert_eq!((played.lost, played.diverged_ms), (0, None));
+        assert_eq!(played.serving, both());
+        assert!(
+            played.froze.is_empty() && played.noticed.is_empty(),
+            "the logs are equal"
+        );
+    }
+    all
+}
+
+/// The same, and clients name it: who reads from it gets its signed reply as evidence.
+fn named(lie: Bug) {
+    for played in served(lie) {
+        assert!(played.named > 0, "nobody named it: {played:?}");
+        assert!(played.named_after_ms.is_some_and(|ms| ms <= 2_000), "{played:?}");
+    }
+}
+
+#[test]
+fn a_node_that_serves_a_wrong_fragment_is_named_by_clients_who_read_on() {
+    named(Bug::WrongFragment);
+}
+
+#[test]
+fn a_node_that_serves_its_fragment_of_another_secret_is_named_by_clients_who_read_on() {
+    named(Bug::OtherSecretsFragment);
+}
+
+#[test]
+fn a_node_that_goes_on_serving_an_old_state_is_named_by_clients_who_ask_for_the_newest() {
+    named(Bug::OldState);
+}
+
+#[test]
+fn a_node_that_serves_another_secret_deceives_nobody() {
+    served(Bug::OtherSecret);
+}
+
+#[test]
+fn a_node_that_serves_an_old_version_as_the_latest_deceives_nobody() {
+    served(Bug::OldVersion);
+}
+
+#[test]
+fn a_node_that_claims_another_epoch_deceives_nobody() {
+    served(Bug::OtherEpoch);
+}
+
+#[test]
+fn a_node_that_claims_a_state_it_does_not_have_deceives_nobody() {
+    served(Bug::AheadOfItself);
+}
+
+#[test]
+fn a_follower_that_acknowledges_what_it_does_not_keep_makes_two_histories_that_do_not_both_go_on() {
+    let mut diverged = 0;
+    for played in played(&Scenario {
+        lies: vec![Lie::Hollow],
+        follows: true,
+        parted: true,
+        for_ms: 6_000,
+        ..Scenario::default()
+    }) {
+        assert!(played.told > 0);
+        assert!(played.serving.len() <= 1, "{:?}", played.serving);
+        assert!(!played.froze.is_empty(), "nobody noticed: {played:?}");
+        diverged += usize::from(played.diverged_ms.is_some());
+    }
+    assert!(diverged >= 3, "its word counted for nothing");
 }

@@ -3,15 +3,17 @@
 
 use std::collections::BTreeSet;
 use std::sync::Mutex;
+use symbolon_consensus::malice::Lie;
+use symbolon_sim::malice::{Scenario, VICTIM, play};
 use symbolon_sim::run::Settings;
-use symbolon_sim::{Breaks, campaign};
+use symbolon_sim::{Bug, campaign};
 
 const SEEDS: u64 = 20;
 
 /// Invariants that fail in some of the seeds.
-fn caught(breaks: Breaks) -> BTreeSet<&'static str> {
+fn caught(bug: Bug) -> BTreeSet<&'static str> {
     let settings = Settings {
-        breaks,
+        bug: Some(bug),
         ..Settings::default()
     };
     let found = Mutex::new(BTreeSet::new());
@@ -25,21 +27,38 @@ fn caught(breaks: Breaks) -> BTreeSet<&'static str> {
 
 #[test]
 fn nodes_that_do_not_wait_for_their_audit_record_are_caught() {
-    let caught = caught(Breaks {
-        audit_not_awaited: true,
-        ..Breaks::default()
-    });
+    let caught = caught(Bug::AuditNotAwaited);
     assert_eq!(caught, BTreeSet::from(["a durable audit record before each release"]));
 }
 
 #[test]
 fn nodes_that_answer_from_stale_states_are_caught() {
-    let caught = caught(Breaks {
-        stale_reads: true,
-        ..Breaks::default()
-    });
+    let caught = caught(Bug::StaleReads);
     assert!(
         caught.contains("fewer than t releases to requests that arrive after a revocation was committed"),
         "{caught:?}"
     );
+}
+
+#[test]
+fn nodes_that_go_on_when_they_are_contradicted_are_caught() {
+    let with = |bug| {
+        let scenario = Scenario {
+            lies: vec![Lie::Fork { victim: VICTIM.into() }],
+            bug,
+            for_ms: 8_000,
+            ..Scenario::default()
+        };
+        play(1, &scenario).unwrap()
+    };
+    let caught: BTreeSet<&str> = with(Some(Bug::ContradictionIgnored))
+        .violations
+        .iter()
+        .map(|violation| violation.invariant)
+        .collect();
+    assert!(
+        caught.contains("no two honest nodes with different histories both go on"),
+        "{caught:?}"
+    );
+    assert_eq!(with(None).violations, Vec::new());
 }

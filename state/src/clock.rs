@@ -60,9 +60,11 @@ impl Clock {
             .readings
             .iter_mut()
             .find(|reading| reading.node == u32::from(node));
-        if let Some(reading) = found
-            && time_ms > reading.time_ms
-        {
+        let Some(reading) = found else { return };
+        let later = time_ms > reading.time_ms;
+        #[cfg(feature = "sabotage")]
+        let later = later || symbolon_sabotage::Bug::LogTimeGoesBack.on();
+        if later {
             reading.time_ms = time_ms;
             reading.boot_counter = boot_counter;
         }
@@ -76,6 +78,15 @@ impl Clock {
         let Some(&median) = times.get(times.len().saturating_sub(1) / 2) else {
             return;
         };
+        #[cfg(feature = "sabotage")]
+        if symbolon_sabotage::Bug::LogTimeGoesBack.on() {
+            self.record.log_time_ms = median;
+            return;
+        }
+        #[cfg(feature = "sabotage")]
+        if symbolon_sabotage::Bug::LogTimeStandsStill.on() {
+            return;
+        }
         if median <= now.saturating_add(STEP_MS_MAX) {
             self.record.log_time_ms = now.max(median);
             return;

@@ -219,11 +219,11 @@ impl Machine {
         if subject.id != command.principal {
             return bad("the signing key belongs to another principal");
         }
-        if self
-            .provider
-            .p256(&key, &signing_bytes(&command.body_bytes), &signature.signature)
-            .is_err()
-        {
+        let signed = signing_bytes(&command.body_bytes);
+        let wrong = self.provider.p256(&key, &signed, &signature.signature).is_err();
+        #[cfg(feature = "sabotage")]
+        let wrong = wrong && !symbolon_sabotage::Bug::SignatureUnchecked.on();
+        if wrong {
             return bad("the signature is wrong");
         }
         Ok(Ok(Signers::One(subject)))
@@ -262,6 +262,12 @@ impl Machine {
             }
             count += 1;
         }
+        #[cfg(feature = "sabotage")]
+        let count = if symbolon_sabotage::Bug::OperatorCountsTwice.on() {
+            2 * count
+        } else {
+            count
+        };
         if count < needed {
             return Ok(Err(Refusal::new(
                 Code::TooFewSignatures,
@@ -323,7 +329,10 @@ fn principals_changed() -> Success {
 
 /// The same command again: the recorded outcome. Other bytes under the same nonce: refused, and nothing changes.
 fn repeated(done: &Done, body_hash: &Hash) -> Result<v1::Outcome, Fault> {
-    if done.body_hash != body_hash.as_slice() {
+    let other = done.body_hash != body_hash.as_slice();
+    #[cfg(feature = "sabotage")]
+    let other = other && !symbolon_sabotage::Bug::RetryWithOtherBytes.on();
+    if other {
         return Ok(Refusal::new(Code::NonceReused, "this nonce was used for another command").outcome());
     }
     let outcome = v1::Outcome::decode(done.outcome.clone()).map_err(|_| Fault::Corrupt { kind: keys::DONE })?;

@@ -88,7 +88,10 @@ pub(crate) fn use_session(
     let Some(session) = load::<SessionRecord>(records, &keys::session(id))? else {
         return bad("the sealing session is unknown");
     };
-    if session.dealer != dealer.id.bytes().as_slice() {
+    let other = session.dealer != dealer.id.bytes().as_slice();
+    #[cfg(feature = "sabotage")]
+    let other = other && !symbolon_sabotage::Bug::SessionOfAnotherDealer.on();
+    if other {
         return bad("the sealing session is another dealer's");
     }
     if session.epoch != epoch {
@@ -190,6 +193,12 @@ impl Machine {
             &sealed.ok_or(broken)?,
             &key,
         );
+        #[cfg(feature = "sabotage")]
+        let verdict = if symbolon_sabotage::Bug::ComplaintBelieved.on() {
+            Verdict::AuthorAtFault
+        } else {
+            verdict
+        };
         match verdict {
             Verdict::AuthorAtFault => state.author_at_fault = true,
             Verdict::NobodyToBlame if state.unopenable.contains(&message.node) => return Ok(Vec::new()),

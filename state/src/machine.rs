@@ -248,11 +248,11 @@ impl Machine {
         let Some((node, view)) = check_boot(&self.roster, self.provider.as_ref(), statement) else {
             return Ok(Vec::new());
         };
-        if self
-            .boots
-            .get(&node)
-            .is_some_and(|current| current.counter >= view.counter)
-        {
+        let current = self.boots.get(&node);
+        let old = current.is_some_and(|current| current.counter >= view.counter);
+        #[cfg(feature = "sabotage")]
+        let old = old && !symbolon_sabotage::Bug::BootCounterIgnored.on();
+        if old {
             return Ok(Vec::new());
         }
         let counter = view.counter;
@@ -272,7 +272,10 @@ impl Machine {
             let Some((signer, _)) = self.node_signer(tick.node, tick.boot_counter) else {
                 continue;
             };
-            if self.signed_by(&signer, &signer.tick(tick.time_ms), &tick.signature) {
+            let signed = self.signed_by(&signer, &signer.tick(tick.time_ms), &tick.signature);
+            #[cfg(feature = "sabotage")]
+            let signed = signed || symbolon_sabotage::Bug::TickUnsigned.on();
+            if signed {
                 clock.take(signer.node, tick.boot_counter, tick.time_ms);
             }
         }
@@ -287,6 +290,8 @@ impl Machine {
         let level = message.level;
         let supported = |node: u16| self.boots.get(&node).is_some_and(|boot| boot.feature_level >= level);
         let all = self.roster.nodes.iter().all(|node| supported(node.index));
+        #[cfg(feature = "sabotage")]
+        let all = all || symbolon_sabotage::Bug::LevelTooEarly.on();
         if !all || level <= query::feature_level(records)? {
             return Ok(Vec::new());
         }

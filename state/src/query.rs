@@ -18,7 +18,10 @@ pub fn principal_by_key(view: &(impl View + ?Sized), client_key: &Hash, now_ms: 
     let Some(owner) = load::<KeyOwner>(view, &keys::registered_key(client_key))? else {
         return Ok(None);
     };
-    if owner.retired {
+    let retired = owner.retired;
+    #[cfg(feature = "sabotage")]
+    let retired = retired && !symbolon_sabotage::Bug::RemovedStaysLive.on();
+    if retired {
         return Ok(None);
     }
     let id = PrincipalId::parse(&owner.principal).map_err(|_| Fault::Broken {
@@ -33,7 +36,10 @@ pub fn principal(view: &(impl View + ?Sized), id: PrincipalId, now_ms: u64) -> R
         return Ok(None);
     };
     let expired = record.expires_ms != 0 && record.expires_ms <= now_ms;
-    if record.removed || expired {
+    let removed = record.removed;
+    #[cfg(feature = "sabotage")]
+    let removed = removed && !symbolon_sabotage::Bug::RemovedStaysLive.on();
+    if removed || expired {
         return Ok(None);
     }
     Subject::from_record(record).map(Some)
@@ -110,6 +116,10 @@ pub fn version_state(view: &(impl View + ?Sized), id: SecretId, number: u64) -> 
 
 /// Whether a version may be shown at log time `now_ms`: neither deleted nor expired.
 pub fn visible(state: &VersionState, now_ms: u64) -> bool {
+    #[cfg(feature = "sabotage")]
+    if symbolon_sabotage::Bug::TimeToLiveIgnored.on() {
+        return !state.deleted;
+    }
     !state.deleted && (state.expires_ms == 0 || state.expires_ms > now_ms)
 }
 

@@ -395,3 +395,8 @@ fn a_machine_loaded_from_records_goes_on_like_the_one_that_wrote_them() {
     assert!(!world.tick_all(BIRTH_MS + 2_000).effects.iter().any(|_| true));
     assert_eq!(world.log_time_ms(), BIRTH_MS + 2_000, "boot keys were loaded too");
 }
+
+#[test]
+fn each_seeded_bug_is_found_by_its_test_here() {
+    symbolon_sabotage::caught_in(file!());
+}

@@ -199,3 +199,8 @@ fn a_complaint_about_bad_content_blames_the_author() {
     let (_, state) = query::version(&scene.world.records, scene.id, 1).unwrap().unwrap();
     assert!(state.author_at_fault);
 }
+
+#[test]
+fn each_seeded_bug_is_found_by_its_test_here() {
+    symbolon_sabotage::caught_in(file!());
+}

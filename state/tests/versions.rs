@@ -184,3 +184,8 @@ fn a_version_that_makes_room_for_a_newer_one_goes_as_if_destroyed() {
     assert!(applied.effects.contains(&gone), "{:?}", applied.effects);
     assert_eq!(scene.waiting(), before, "one more to wait for, one less");
 }
+
+#[test]
+fn each_seeded_bug_is_found_by_its_test_here() {
+    symbolon_sabotage::caught_in(file!());
+}

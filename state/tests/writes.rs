@@ -536,3 +536,8 @@ fn the_name_index_is_derived_from_records_alone() {
     }
     assert_eq!(world.records.reindexed().unwrap(), world.records);
 }
+
+#[test]
+fn each_seeded_bug_is_found_by_its_test_here() {
+    symbolon_sabotage::caught_in(file!());
+}

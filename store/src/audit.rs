@@ -77,6 +77,10 @@ impl Appended {
     /// # Errors
     /// [`StoreFault`]; the log takes no more leaves until it is opened again.
     pub async fn durable(self) -> Result<(), StoreFault> {
+        #[cfg(feature = "sabotage")]
+        if symbolon_sabotage::Bug::AuditNotAwaited.on() {
+            return Ok(());
+        }
         self.durable.await.unwrap_or(Err(StoreFault::Stopped))
     }
 }

@@ -222,6 +222,10 @@ fn expand(prk: &Hkdf<Sha256>, info: &[u8]) -> Result<Secret<32>, StoreFault> {
 }
 
 fn aad(space: Space, key: &[u8], segment: u32) -> Vec<u8> {
+    #[cfg(feature = "sabotage")]
+    if symbolon_sabotage::Bug::SealedForAnyPlace.on() {
+        return Vec::new();
+    }
     let mut aad = Vec::with_capacity(key.len().saturating_add(1 + SEGMENT_BYTES));
     aad.push(space as u8);
     aad.extend_from_slice(key);
@@ -320,5 +324,10 @@ mod tests {
             barrier.name(1, b"pn", b"").unwrap(),
             barrier.name(1, b"p", b"n").unwrap()
         );
+    }
+
+    #[test]
+    fn each_seeded_bug_is_found_by_its_test_here() {
+        symbolon_sabotage::caught_in(file!());
     }
 }

@@ -4,7 +4,7 @@
 /// Whether durability is only pretended: `SYMBOLON_SABOTAGE=skip-syncs`.
 #[cfg(feature = "sabotage")]
 pub(crate) fn skips_syncs() -> bool {
-    std::env::var_os("SYMBOLON_SABOTAGE").is_some_and(|bugs| bugs == "skip-syncs")
+    symbolon_sabotage::Bug::SkipSyncs.on()
 }
 
 #[cfg(not(feature = "sabotage"))]

@@ -98,6 +98,8 @@ struct Reading<'a> {
     culprits: Vec<Culprit>,
     /// Nodes that were caught: not asked again.
     excluded: Vec<u16>,
+    /// What nodes showed in the last round that did not agree.
+    shown: String,
     /// All nodes were told of two histories.
     told: bool,
     /// That of the value, once it is open.
@@ -149,6 +151,7 @@ impl<'a> Reading<'a> {
             rounds: 0,
             culprits: Vec::new(),
             excluded: Vec::new(),
+            shown: String::new(),
             told: false,
             #[cfg(feature = "evidence")]
             data_key: None,
@@ -189,6 +192,7 @@ impl<'a> Reading<'a> {
                         tokio::time::sleep(Duration::from_millis(10)).await;
                     }
                     min_index = highest.max(min_index);
+                    self.shown = shown;
                 }
             }
             self.rounds += 1;

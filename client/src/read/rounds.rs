@@ -183,6 +183,10 @@ impl Reading<'_> {
                     )
                 })
                 .collect();
+            // One that claims a state it does not have is among these.
+            if !self.shown.is_empty() {
+                error.because.push(self.shown.clone());
+            }
             error.culprits = culprits;
             return Err(error.next("symbolon status"));
         }

@@ -95,7 +95,10 @@ impl<'a> Dealing<'a> {
         };
         let values: Vec<Zeroizing<Scalar>> = ascending.iter().map(|(_, fragment)| fragment.scalar()).collect();
         let keys = ValueKeys::derive(&lagrange.combine(&values), self.vctx());
-        if keys.commitment.expose().ct_eq(self.key_commitment()).into() {
+        let committed = keys.commitment.expose().ct_eq(self.key_commitment());
+        #[cfg(feature = "sabotage")]
+        let committed = committed | subtle::Choice::from(u8::from(symbolon_sabotage::Bug::KeyCommitmentUnchecked.on()));
+        if committed.into() {
             Ok(DataKey {
                 dealing: self,
                 key: keys.encrypt,

@@ -27,8 +27,15 @@ const NODE_PREFIX: u8 = 0x01;
 /// The hash of a leaf.
 #[must_use]
 pub fn leaf_hash(leaf: &[u8]) -> Hash {
+    let prefix = LEAF_PREFIX;
+    #[cfg(feature = "sabotage")]
+    let prefix = if symbolon_sabotage::Bug::LeafAsNode.on() {
+        NODE_PREFIX
+    } else {
+        prefix
+    };
     Sha256::new()
-        .chain_update([LEAF_PREFIX])
+        .chain_update([prefix])
         .chain_update(leaf)
         .finalize()
         .into()

@@ -121,7 +121,13 @@ impl Agent {
                 biased;
                 joined = asked.join_next() => match joined {
                     Some(Ok((node, told))) => match told {
-                        Told::Wrong(what) => return End::Answer(Answer::Wrong(format!("node {node}: {what}"))),
+                        Told::Wrong(what) if self.site.liar.is_none() => {
+                            return End::Answer(Answer::Wrong(format!("node {node}: {what}")));
+                        }
+                        Told::Wrong(what) => {
+                            self.name(node, what);
+                            heard.silent += 1;
+                        }
                         Told::Reply(reply) => heard.replies.push(*reply),
                         Told::Refused { code, state_index } => heard.refusals.push((code, state_index)),
                         Told::Nothing => heard.silent += 1,
@@ -136,7 +142,19 @@ impl Agent {
                 }
             }
             if let Some(agreed) = heard.agreed() {
-                return End::Answer(open(&self.site, &agreed));
+                match open(&self.site, &agreed) {
+                    Ok(answer) => return End::Answer(answer),
+                    Err(wrong) if self.site.liar.is_none() || wrong.by.is_empty() => {
+                        return End::Answer(Answer::Wrong(wrong.what));
+                    }
+                    Err(wrong) => {
+                        heard.replies.retain(|reply| !wrong.by.contains(&reply.node));
+                        heard.silent += wrong.by.len();
+                        for node in wrong.by {
+                            self.name(node, wrong.what.clone());
+                        }
+                    }
+                }
             }
             if heard.differ() && asked.is_empty() {
                 return End::Behind {
@@ -147,6 +165,13 @@ impl Agent {
                 ask(&mut asked, unasked.pop());
             }
         }
+    }
+}
+
+impl Agent {
+    /// Says that a node lies; where all nodes are honest that is an answer in itself.
+    fn name(&self, node: u16, what: String) {
+        self.site.recorder.note(What::Named { node, what });
     }
 }
 
@@ -275,28 +300,38 @@ impl Sender {
     }
 }
 
-/// Checks the body, combines, checks the key commitment, opens. All nodes and authors are honest: whatever fails is a
-/// fault of the program.
-fn open(site: &Site, agreed: &[&Reply]) -> Answer {
-    let opened = || -> Result<Answer, String> {
-        let first = agreed.first().ok_or("nobody agreed")?;
-        let body = first.body.as_ref().ok_or("a reply without a body")?;
-        let dealing = dealing(site, body).ok_or("a body that is no dealing")?;
-        if *dealing.record_hash() != first.record {
-            return Err("a body that is not the one that was vouched for".to_owned());
-        }
-        let fragments: Vec<(u16, &Fragment)> = agreed.iter().map(|reply| (reply.node, &reply.fragment)).collect();
-        let key = dealing
-            .unlock(&site.lagrange, &fragments)
-            .map_err(|error| error.to_string())?;
-        let value = key.open(site.provider.as_ref()).map_err(|error| error.to_string())?;
-        Ok(Answer::Value {
-            version: body.version,
-            record: first.record,
-            value: sha256(value.expose()),
-        })
+/// What t nodes agree on does not open, and which of them are to blame. Authors are honest: where no node is, whatever
+/// fails is a fault of the program.
+struct Wrong {
+    what: String,
+    by: Vec<u16>,
+}
+
+/// Checks the body, combines, checks the key commitment, opens.
+fn open(site: &Site, agreed: &[&Reply]) -> Result<Answer, Wrong> {
+    let wrong = |by: Vec<u16>, what: &str| Wrong {
+        what: what.to_owned(),
+        by,
     };
-    opened().unwrap_or_else(Answer::Wrong)
+    let first = agreed.first().ok_or_else(|| wrong(Vec::new(), "nobody agreed"))?;
+    let of_first = |what| wrong(vec![first.node], what);
+    let body = first.body.as_ref().ok_or_else(|| of_first("a reply without a body"))?;
+    let dealing = dealing(site, body).ok_or_else(|| of_first("a body that is no dealing"))?;
+    if *dealing.record_hash() != first.record {
+        return Err(of_first("a body that is not the one that was vouched for"));
+    }
+    let fragments: Vec<(u16, &Fragment)> = agreed.iter().map(|reply| (reply.node, &reply.fragment)).collect();
+    let key = dealing
+        .unlock(&site.lagrange, &fragments)
+        .map_err(|error| wrong(dealing.culprits(&fragments), &error.to_string()))?;
+    let value = key
+        .open(site.provider.as_ref())
+        .map_err(|error| wrong(Vec::new(), &error.to_string()))?;
+    Ok(Answer::Value {
+        version: body.version,
+        record: first.record,
+        value: sha256(value.expose()),
+    })
 }
 
 fn dealing<'a>(site: &'a Site, body: &'a v1::StoredVersion) -> Option<Dealing<'a>> {

@@ -81,6 +81,13 @@ pub(crate) fn despite_a_liar(events: &[Event], liar: u16) -> Vec<Violation> {
     ];
     let seen: Vec<Event> = events.iter().filter_map(|event| believed(event, liar)).collect();
     let mut found = run(&STILL, &seen);
+    found.extend(events.iter().filter_map(|event| match &event.what {
+        What::Named { node, what } if *node != liar => Some(Violation {
+            invariant: "no client names an honest node",
+            detail: format!("node {node}: {what}"),
+        }),
+        _ => None,
+    }));
     let wrong = events.iter().filter_map(|event| match &event.what {
         What::Answered {
             op,
@@ -290,6 +297,11 @@ pub(crate) mod broken {
         assert_eq!(despite_a_liar(&read(value(1)), 3), Vec::new());
         assert!(!despite_a_liar(&read(value(9)), 3).is_empty());
         assert!(!despite_a_liar(&read(Answer::Wrong("it does not open".to_owned())), 3).is_empty());
+        let named = |node| {
+            let what = "its reply does not verify".to_owned();
+            despite_a_liar(&history(vec![What::Named { node, what }]), 3)
+        };
+        assert!(named(3).is_empty() && !named(2).is_empty());
     }
 
     #[test]

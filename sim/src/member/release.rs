@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use symbolon_consensus::{StoreFault, Unapplied};
 use symbolon_crypto::Hash;
+use symbolon_custody::fragments::Released;
 use symbolon_custody::freshness::{Deadline, Interest, harmless};
 use symbolon_custody::gate::{
     self, Asker, AuditFailed, AuditLog as Log, GrantError, Receipt, Recorded, ReleaseGrant, Ruling, Scene,
@@ -73,7 +74,6 @@ pub(crate) struct Job {
 /// The audit log as the gate needs it.
 struct Durable<'a> {
     log: &'a AuditLog,
-    awaited: bool,
 }
 
 impl Log for Durable<'_> {
@@ -84,9 +84,7 @@ impl Log for Durable<'_> {
         let leaves: Vec<Vec<u8>> = leaves.into_iter().map(|leaf| leaf.to_vec()).collect();
         let appended = self.log.append(&leaves).map_err(failed)?;
         let first = appended.first;
-        if self.awaited {
-            appended.durable().await.map_err(failed)?;
-        }
+        appended.durable().await.map_err(failed)?;
         Ok(first)
     }
 }
@@ -260,13 +258,12 @@ async fn catch_up(
     let sample = progress.sample();
     let skip = interested.is_some_and(|interested| {
         let interest = interested.interest();
-        let broken = member.site.breaks.everything_harmless;
-        let check = |entry: &Unapplied| broken || harmless(entry.kind, &entry.payload, &interest);
+        let check = |entry: &Unapplied| harmless(entry.kind, &entry.payload, &interest);
         member.consensus.all_unapplied(sample, check)
     });
     let left = || Duration::from_millis(deadline.left_ms(member.clock.boot_ms()));
     let not_fresh = || error(Code::NotFresh, format!("node {} is behind its log", member.node));
-    if !skip && !member.site.breaks.stale_reads {
+    if !skip {
         let waiting = async {
             let _turn = member.turn.lock().await;
             progress.wait_applied(sample, left()).await
@@ -306,10 +303,7 @@ pub(super) async fn run(member: Arc<Member>, mut queue: tokio::sync::mpsc::Recei
     while queue.recv_many(&mut jobs, GROUP_MAX).await > 0 {
         let (rulings, waiting): (Vec<Ruling>, Vec<Waiting>) =
             jobs.drain(..).map(|job| (job.ruling, job.waiting)).unzip();
-        let log = Durable {
-            log: &member.audit,
-            awaited: !member.site.breaks.audit_not_awaited,
-        };
+        let log = Durable { log: &member.audit };
         match gate::record(&log, rulings).await {
             Ok(recorded) => finish(&member, recorded.into_iter().zip(waiting)),
             Err(refused) => {
@@ -395,7 +389,7 @@ fn finish(member: &Arc<Member>, recorded: impl Iterator<Item = (Recorded, Waitin
 
 fn still_allowed(member: &Member, read: &Read, permit: &gate::Permit) -> bool {
     let ruled = member.on_scene(|scene, _| read.rule(scene));
-    matches!(ruled, Ok(ruling) if ruling.release_of() == Some(permit.record_hash()))
+    matches!(ruled, Ok(ruling) if permit.stands_by(&ruling))
 }
 
 type Opened = (VersionRecord, v1::ReadReply, ReleasedFragment, Hash);
@@ -420,9 +414,23 @@ fn release(
     let released = member.holder.release(grant, &at_rest);
     let released = released.map_err(|bad| none(&bad.to_string()))?;
     let reply = reply(member, read, &record, &released.hash, receipt, applied)?;
+    let (reply, released) = served(member, &read.request.path, reply, released);
     let leaf = leaf_of(&member.signer, &read.client.key, &read.request_hash, &reply);
     let leaf = leaf.ok_or_else(|| error(Code::Internal, "a reply has no leaf"))?;
     Ok((record, reply, released.fragment, leaf))
+}
+
+/// What a malicious node signs and sends instead.
+fn served(member: &Member, path: &str, reply: v1::ReadReply, released: Released) -> (v1::ReadReply, Released) {
+    let liar = member.site.liar(member.node).filter(|liar| liar.lies.on());
+    let Some((lies, serving)) = liar.and_then(|liar| Some((&liar.lies, liar.serving.as_ref()?))) else {
+        return (reply, released);
+    };
+    let (reply, released, told) = serving.bend(path, reply, released);
+    if told {
+        lies.count();
+    }
+    (reply, released)
 }
 
 fn reply(

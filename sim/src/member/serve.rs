@@ -36,7 +36,11 @@ async fn peer(member: &Arc<Member>, node: u16, bytes: Bytes) -> Option<Bytes> {
             if member.refusal().is_some() || lock(&member.heads).is_outvoted(node) {
                 return None;
             }
-            peer_response::Result::Raft(member.consensus.receive(node.into(), frame).await)
+            let lie = member.site.liar(member.node).and_then(|liar| liar.lies.answer(&frame));
+            peer_response::Result::Raft(match lie {
+                Some(lie) => lie,
+                None => member.consensus.receive(node.into(), frame).await,
+            })
         }
         peer_request::Kind::Propose(_) if censors(member) => return None,
         peer_request::Kind::Propose(propose) => {
