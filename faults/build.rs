@@ -23,7 +23,8 @@ fn main() -> Result<(), String> {
                 "-o",
             ])
             .arg(&library)
-            .args([source.as_str(), "-ldl", "-lpthread"])
+            .arg(&source)
+            .args(["-ldl", "-lpthread"])
             .status()
             .map_err(|error| format!("clang cannot be run: {error}; install it with scripts/setup"))?;
         if !compiled.success() {
