@@ -234,7 +234,7 @@ impl Cluster {
     /// [`ProcessError::Running`] and the like.
     pub fn start(&mut self, node: u16) -> Result<(), ClusterError> {
         let program = self.binaries.node.clone();
-        self.start_program(node, &program, None)
+        self.start_program(node, &program, Vec::new())
     }
 
     /// Starts one node that tells a lie (see `node/src/sabotage.rs`), without waiting for it.
@@ -243,20 +243,32 @@ impl Cluster {
     /// [`ClusterError::NotFound`] if no such program was built; those of [`Cluster::start`].
     pub fn start_sabotaged(&mut self, node: u16, lie: &str) -> Result<(), ClusterError> {
         let program = Binaries::find_sabotaged_node()?;
-        self.start_program(node, &program, Some((SABOTAGE_VARIABLE, lie.into())))
+        self.start_program(node, &program, vec![(SABOTAGE_VARIABLE, lie.into())])
+    }
+
+    /// Starts one node with more in its environment, without waiting for it.
+    ///
+    /// # Errors
+    /// As [`Cluster::start`].
+    pub fn start_with(
+        &mut self,
+        node: u16,
+        variables: impl IntoIterator<Item = (&'static str, PathBuf)>,
+    ) -> Result<(), ClusterError> {
+        let program = self.binaries.node.clone();
+        self.start_program(node, &program, variables.into_iter().collect())
     }
 
     fn start_program(
         &mut self,
         node: u16,
         program: &Path,
-        variable: Option<(&'static str, PathBuf)>,
+        mut variables: Vec<(&'static str, PathBuf)>,
     ) -> Result<(), ClusterError> {
         self.node(node)?;
         if self.runs(node)? {
             return Err(ProcessError::Running { node }.into());
         }
-        let mut variables: Vec<(&str, PathBuf)> = variable.into_iter().collect();
         if self.description.token == TokenKind::SoftHsm {
             variables.push((SOFTHSM_VARIABLE, self.paths.softhsm_conf(node)));
         }

@@ -83,6 +83,9 @@ pub fn main() -> ExitCode {
     }
 }
 
+/// What still runs when the node has ended is given so long.
+const ENDS_WITHIN: std::time::Duration = std::time::Duration::from_secs(2);
+
 fn execute(command: Command) -> Result<(), Box<dyn std::error::Error>> {
     match command {
         Command::Run { config } => {
@@ -98,7 +101,10 @@ fn execute(command: Command) -> Result<(), Box<dyn std::error::Error>> {
                 .enable_all()
                 .build()
                 .map_err(crate::run::RunError::Runtime)?;
-            runtime.block_on(crate::run::run(config))?;
+            let ended = runtime.block_on(crate::run::run(config));
+            // A call of a token that stalls may take half a minute, and nothing hangs on it any more.
+            runtime.shutdown_timeout(ENDS_WITHIN);
+            ended?;
         }
         Command::CheckConfig { config } => {
             tell(&Config::in_force(&config)?)?;

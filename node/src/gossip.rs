@@ -11,6 +11,7 @@ use std::time::Duration;
 use symbolon_consensus::SnapshotMeta;
 use symbolon_crypto::Hash;
 use symbolon_crypto::provider::Provider;
+use symbolon_custody::gate::CLOCKS_APART_MS_MAX;
 use symbolon_custody::heads::{self, Finding};
 use symbolon_custody::snapshots;
 use symbolon_state::check_boot;
@@ -258,12 +259,25 @@ fn take_tick(member: &Member, tick: v1::Tick) {
 pub(crate) async fn ticks(member: Arc<Member>) {
     let mut every = tokio::time::interval(TICK_EVERY);
     every.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
+    let mut apart = false;
     loop {
         every.tick().await;
         if member.standing().refusal().is_some() {
             continue;
         }
         let (signer, time_ms) = (&member.boot.signer, clocks::wall_ms());
+        let apart_ms = time_ms.abs_diff(member.shown.load().log_time_ms);
+        if apart != (apart_ms > CLOCKS_APART_MS_MAX) {
+            apart = !apart;
+            if apart {
+                tracing::error!(
+                    apart_ms,
+                    "this node's clock and log time are too far apart; it releases nothing (SY0510)"
+                );
+            } else {
+                tracing::warn!(apart_ms, "this node's clock and log time agree again");
+            }
+        }
         let Ok(signature) = member.boot.signing.sign(&signer.tick(time_ms)) else {
             tracing::error!("a clock reading cannot be signed");
             continue;

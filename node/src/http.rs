@@ -104,6 +104,12 @@ async fn metrics(State(member): State<Arc<Member>>) -> impl IntoResponse {
         u64::from(status.leader == status.node),
     );
     line("log_time_ms", "gauge", "Log time, ms since 1970", status.log_time_ms);
+    line(
+        "clock_apart_ms",
+        "gauge",
+        "How far this node's clock and log time are apart, ms",
+        clocks::wall_ms().abs_diff(status.log_time_ms),
+    );
     line("connections", "gauge", "Open connections", load(&counters.connections));
     line(
         "requests_total",

@@ -99,6 +99,8 @@ pub const ARROWS: &[(&str, &[&str])] = &[
     ),
     // Checks recorded histories; knows nothing of what made them.
     ("symbolon-linear", &[]),
+    // Makes disks and tokens misbehave, from outside the process under test.
+    ("symbolon-faults", &[]),
     ("symbolon-softhsm-tests", &["symbolon-hsm", "symbolon-crypto"]),
     // Measures anything; nothing depends on it.
     (

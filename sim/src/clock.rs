@@ -1,7 +1,7 @@
-//! Clocks that read the simulation's time. A node's wall clock may be off; its boot-time clock only counts.
+//! Clocks that read the simulation's time. A node's wall clock may be off or stand still; its boot-time clock only counts.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use symbolon_state::testing::BIRTH_MS;
 use tokio::time::Instant;
 
@@ -31,11 +31,16 @@ impl Epoch {
     }
 }
 
+/// What [`Clock::stand_still`] keeps while the clock runs.
+const RUNS: u64 = u64::MAX;
+
 /// One node's clocks. They outlive its boots.
 #[derive(Debug, Clone)]
 pub(crate) struct Clock {
     epoch: Epoch,
     off_ms: Arc<AtomicI64>,
+    /// What the wall clock shows while it stands still.
+    still_ms: Arc<AtomicU64>,
 }
 
 impl Clock {
@@ -44,6 +49,7 @@ impl Clock {
         Self {
             epoch,
             off_ms: Arc::default(),
+            still_ms: Arc::new(AtomicU64::new(RUNS)),
         }
     }
 
@@ -52,8 +58,23 @@ impl Clock {
         self.off_ms.store(off_ms, Ordering::Relaxed);
     }
 
+    /// From now on the wall clock shows what it shows now.
+    pub(crate) fn stand_still(&self) {
+        self.still_ms.store(self.wall_ms(), Ordering::Relaxed);
+    }
+
+    /// The wall clock is right again, and runs.
+    pub(crate) fn set_right(&self) {
+        self.set_off_ms(0);
+        self.still_ms.store(RUNS, Ordering::Relaxed);
+    }
+
     /// What the wall clock shows, ms since 1970.
     pub(crate) fn wall_ms(&self) -> u64 {
+        let still_ms = self.still_ms.load(Ordering::Relaxed);
+        if still_ms != RUNS {
+            return still_ms;
+        }
         self.epoch
             .wall_ms()
             .saturating_add_signed(self.off_ms.load(Ordering::Relaxed))

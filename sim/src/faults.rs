@@ -10,6 +10,10 @@ use std::time::Duration;
 
 /// A node whose disk failed starts again after this.
 const SWAP: Duration = Duration::from_millis(100);
+/// A clock that jumps, jumps by an hour, ms.
+const HOUR_MS: i64 = 3_600_000;
+/// One node's clock is wrong for at most this long, ms.
+const CLOCK_MS: u64 = 90_000;
 
 /// One thing that goes wrong.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -46,6 +50,12 @@ pub enum Fault {
     FullDisk(u16),
     /// A node's wall clock is off by this much, ms.
     ClockOff(u16, i64),
+    /// A node's wall clock stands still.
+    ClockStill(u16),
+    /// The wall clocks of all nodes are off by this much, ms. Never ahead: log time would follow them for good.
+    ClocksOff(i64),
+    /// The wall clocks of all nodes stand still.
+    ClocksStill,
     /// A node stands for election though nobody is missing.
     Election(u16),
 }
@@ -66,15 +76,27 @@ pub fn schedule(seed: u64, for_ms: u64) -> Vec<Scheduled> {
     let mut dice = Dice::new(seed, "faults");
     let mut faults = Vec::new();
     let mut at_ms = dice.between((200, 1_000));
+    let mut clocks_right_from_ms = 0;
     while at_ms < for_ms {
-        let fault = draw(&mut dice);
+        // One fault of clocks at a time: t nodes whose clocks are ahead alike take log time with them for good.
+        let fault = loop {
+            let fault = draw(&mut dice);
+            if !fault.is_of_clocks() || at_ms >= clocks_right_from_ms {
+                break fault;
+            }
+        };
         let lasts_ms = match fault {
             // An outage long enough to need an election, or a snapshot.
             Fault::PowerCut(_) | Fault::PowerCutEverywhere | Fault::PowerCutAfterRelease(_) => {
                 dice.between((50, 4_000))
             }
+            // Long enough that clock and log time part by more than is tolerated, if the run lasts so long.
+            Fault::ClockOff(..) | Fault::ClockStill(_) => dice.between((1_000, CLOCK_MS)),
             _ => dice.between((200, 4_000)),
         };
+        if fault.is_of_clocks() {
+            clocks_right_from_ms = at_ms + lasts_ms;
+        }
         faults.push(Scheduled {
             at_ms,
             lasts_ms: lasts_ms.min(for_ms - at_ms),
@@ -106,15 +128,29 @@ fn draw(dice: &mut Dice) -> Fault {
         80..=84 => Fault::Lossy(dice.between((2, 25))),
         85..=88 => Fault::Twice(dice.between((5, 50))),
         89..=93 => Fault::SlowDisk(a, dice.between((10, 400))),
-        94..=97 => {
-            let far = i64::try_from(dice.between((CLOCK_OFF_MS, 90_000))).unwrap_or(0);
+        94..=96 => {
+            let far = match dice.percent(50) {
+                true => HOUR_MS,
+                false => i64::try_from(dice.between((CLOCK_OFF_MS, 90_000))).unwrap_or(0),
+            };
             Fault::ClockOff(a, if dice.percent(50) { far } else { -far })
         }
+        97 => Fault::ClockStill(a),
+        98 if dice.percent(50) => Fault::ClocksStill,
+        98 => Fault::ClocksOff(-HOUR_MS),
         _ => Fault::Election(a),
     }
 }
 
 impl Fault {
+    /// Whether it makes clocks wrong.
+    const fn is_of_clocks(self) -> bool {
+        matches!(
+            self,
+            Self::ClockOff(..) | Self::ClockStill(_) | Self::ClocksOff(_) | Self::ClocksStill
+        )
+    }
+
     /// The rules that it puts on the network.
     fn rules(self, clients: u16) -> Vec<Rule> {
         let node = Place::Node;
@@ -188,6 +224,21 @@ pub(crate) async fn play(cluster: Arc<Cluster>, scheduled: Scheduled, clients: u
                 machine.clock.set_off_ms(off_ms);
             }
         }
+        Fault::ClockStill(node) => {
+            if let Some(machine) = machine(node) {
+                machine.clock.stand_still();
+            }
+        }
+        Fault::ClocksOff(off_ms) => {
+            for machine in cluster.machines.values() {
+                machine.clock.set_off_ms(off_ms);
+            }
+        }
+        Fault::ClocksStill => {
+            for machine in cluster.machines.values() {
+                machine.clock.stand_still();
+            }
+        }
         Fault::Election(node) => {
             if let Some(member) = cluster.member(node) {
                 // A node without power does not stand.
@@ -218,9 +269,14 @@ pub(crate) async fn play(cluster: Arc<Cluster>, scheduled: Scheduled, clients: u
                 machine.disk.set_reserve_used(false);
             }
         }
-        Fault::ClockOff(node, _) => {
+        Fault::ClockOff(node, _) | Fault::ClockStill(node) => {
             if let Some(machine) = machine(node) {
-                machine.clock.set_off_ms(0);
+                machine.clock.set_right();
+            }
+        }
+        Fault::ClocksOff(_) | Fault::ClocksStill => {
+            for machine in cluster.machines.values() {
+                machine.clock.set_right();
             }
         }
         _ => {}
@@ -242,8 +298,22 @@ mod tests {
     }
 
     #[test]
+    fn clocks_are_wrong_for_one_reason_at_a_time() {
+        for seed in 0..300 {
+            let faults = schedule(seed, 300_000);
+            let of_clocks: Vec<_> = faults.iter().filter(|one| one.fault.is_of_clocks()).collect();
+            for pair in of_clocks.windows(2) {
+                assert!(
+                    pair[0].at_ms + pair[0].lasts_ms <= pair[1].at_ms,
+                    "seed {seed}: {pair:?}"
+                );
+            }
+        }
+    }
+
+    #[test]
     fn every_kind_of_fault_happens() {
-        let all: Vec<Fault> = (0..300)
+        let all: Vec<Fault> = (0..600)
             .flat_map(|seed| schedule(seed, 20_000))
             .map(|one| one.fault)
             .collect();
@@ -255,6 +325,6 @@ mod tests {
                 distinct.push(kind);
             }
         }
-        assert_eq!(distinct.len(), 17);
+        assert_eq!(distinct.len(), 20);
     }
 }

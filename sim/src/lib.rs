@@ -12,6 +12,7 @@
 //! | [`check`] | the invariants, over the [`history`] |
 //! | [`faults`] | what goes wrong |
 //! | [`malice`] | a leader that lies |
+//! | [`clocks`] | clocks that jump or stand still |
 //! | [`schedule`] | one follower held back, at every point of a policy change |
 //! | `member` | a node: `symbolon-node` without sockets, tokens and system clocks |
 //! | `agent` | clients and operators |
@@ -25,6 +26,7 @@ mod agent;
 pub mod campaign;
 pub mod check;
 mod clock;
+pub mod clocks;
 mod cluster;
 mod dice;
 mod error;

@@ -286,7 +286,7 @@ async fn heal(cluster: &Arc<Cluster>) {
     site.net.heal();
     cluster.disarm();
     for machine in cluster.machines.values() {
-        machine.clock.set_off_ms(0);
+        machine.clock.set_right();
         machine.disk.set_sync_delay(SYNC);
         machine.disk.set_syncs_fail(false);
         machine.disk.set_reserve_used(false);

@@ -58,6 +58,11 @@ fn copy(bytes: &[u8]) -> Bytes {
 impl Agent {
     /// Writes a new version at a level. Returns whether it was acknowledged.
     pub(crate) async fn put(&mut self, key: Key, level: Level) -> bool {
+        self.put_for(key, level, 0).await
+    }
+
+    /// The same, for a version that expires after `ttl_ms` of log time, if that is not 0.
+    pub(crate) async fn put_for(&mut self, key: Key, level: Level, ttl_ms: u64) -> bool {
         let Some(known) = self.resolve(key).await else {
             return false;
         };
@@ -71,10 +76,9 @@ impl Agent {
             return false;
         };
         let (nonce, record) = (dealt.write_nonce, dealt.record_hash);
-        let command = self.command(
-            &nonce,
-            Payload::Put(self.message(key, &known, version, dealt, &session, open)),
-        );
+        let mut message = self.message(key, &known, version, dealt, &session, open);
+        message.ttl_ms = ttl_ms;
+        let command = self.command(&nonce, Payload::Put(message));
         let op = self.ops.next();
         let call = Call::Write {
             key,

@@ -28,6 +28,22 @@ pub(crate) fn io(operation: &'static str) -> impl Fn(rocksdb::Error) -> StoreFau
     }
 }
 
+/// Maps an error of the file system.
+pub(crate) fn file(operation: &'static str) -> impl Fn(std::io::Error) -> StoreFault {
+    move |error| {
+        if error.kind() == std::io::ErrorKind::StorageFull {
+            return StoreFault::DiskFull {
+                free_bytes: 0,
+                reserve_bytes: 0,
+            };
+        }
+        StoreFault::Io {
+            operation,
+            detail: error.to_string().into(),
+        }
+    }
+}
+
 /// A column family that the database was opened with is not there.
 pub(crate) fn missing(space: Space) -> StoreFault {
     StoreFault::Corrupt {

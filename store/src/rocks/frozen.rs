@@ -3,7 +3,7 @@
 //! ```text
 //! <store>/db                    the database
 //! <store>/marks/<index>         a checkpoint of it
-//! <store>/marks/<index>.part    one that was not finished; removed when the store opens
+//! <store>/marks/<index>.part…   one that is not finished, or half removed; removed when the store opens
 //! ```
 
 use std::collections::BTreeMap;
@@ -15,7 +15,8 @@ use rocksdb::checkpoint::Checkpoint;
 use rocksdb::{DB, Options};
 use symbolon_consensus::StoreFault;
 
-use super::fault::io;
+use super::fault::{file, io};
+use super::folder::{make_durably, sync_directory};
 use crate::engine::{Kept, Pair, Read, Space};
 use crate::limits::FROZEN_OPEN_FILES_MAX;
 use crate::sync::lock;
@@ -39,19 +40,32 @@ struct Mark {
 impl Drop for Mark {
     fn drop(&mut self) {
         if self.unwanted.load(Ordering::Acquire)
-            && let Err(error) = std::fs::remove_dir_all(&self.path)
+            && let Err(fault) = remove(&self.path)
         {
-            // Tried again when the store next forgets what it does not keep.
-            tracing::warn!(%error, "a kept state could not be removed");
+            // Tried again when the store opens, or keeps this index again.
+            tracing::warn!(%fault, "a kept state could not be removed");
         }
     }
 }
 
-fn file(operation: &'static str) -> impl Fn(std::io::Error) -> StoreFault {
-    move |error| StoreFault::Io {
-        operation,
-        detail: error.to_string().into(),
+/// Removes a kept state: first, durably, its name. A crash in the middle would leave half of it under that name, and the
+/// store would refuse to open.
+fn remove(path: &Path) -> Result<(), StoreFault> {
+    let part = path.with_extension(PART);
+    if part.exists() {
+        std::fs::remove_dir_all(&part).map_err(file("removing a kept state"))?;
     }
+    std::fs::rename(path, &part).map_err(file("removing a kept state"))?;
+    if let Some(directory) = path.parent() {
+        sync_directory(directory)?;
+    }
+    std::fs::remove_dir_all(&part).map_err(file("removing a kept state"))
+}
+
+/// Whether a folder was not finished, by us or by RocksDB, which makes checkpoints under a further name.
+fn is_part(path: &Path) -> bool {
+    let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+    name.split_once('.').is_some_and(|(_, rest)| rest.starts_with(PART))
 }
 
 fn open(path: PathBuf) -> Result<Arc<Mark>, StoreFault> {
@@ -68,17 +82,10 @@ fn open(path: PathBuf) -> Result<Arc<Mark>, StoreFault> {
     }))
 }
 
-/// Makes a directory's entries durable.
-fn sync_directory(path: &Path) -> Result<(), StoreFault> {
-    std::fs::File::open(path)
-        .and_then(|directory| directory.sync_all())
-        .map_err(file("syncing a directory"))
-}
-
 impl Marks {
     pub(crate) fn open(store: &Path) -> Result<Self, StoreFault> {
         let directory = store.join(MARKS);
-        std::fs::create_dir_all(&directory).map_err(file("creating a directory"))?;
+        make_durably(&directory)?;
         let mut kept = BTreeMap::new();
         for entry in std::fs::read_dir(&directory).map_err(file("reading a directory"))? {
             let path = entry.map_err(file("reading a directory"))?.path();
@@ -90,7 +97,7 @@ impl Marks {
                 Some(index) => {
                     kept.insert(index, open(path)?);
                 }
-                None if path.extension().is_some_and(|extension| extension == PART) => {
+                None if is_part(&path) => {
                     std::fs::remove_dir_all(&path).map_err(file("removing an unfinished kept state"))?;
                 }
                 None => {}
@@ -109,10 +116,11 @@ impl Marks {
         }
         let path = self.directory.join(index.to_string());
         let part = self.directory.join(format!("{index}.{PART}"));
-        for leftover in [&path, &part] {
-            if leftover.exists() {
-                std::fs::remove_dir_all(leftover).map_err(file("removing a kept state"))?;
-            }
+        if path.exists() {
+            remove(&path)?;
+        }
+        if part.exists() {
+            std::fs::remove_dir_all(&part).map_err(file("removing an unfinished kept state"))?;
         }
         Checkpoint::new(db)
             .and_then(|checkpoint| checkpoint.create_checkpoint(&part))

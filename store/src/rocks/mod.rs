@@ -4,6 +4,7 @@
 //! Applied batches are written without a sync: after a crash they are applied again from the log.
 
 pub(crate) mod fault;
+mod folder;
 mod frozen;
 mod queue;
 
@@ -22,6 +23,7 @@ use crate::limits::{
     WAL_BYTES_MAX,
 };
 use fault::{io, missing};
+use folder::make_durably;
 use frozen::Marks;
 use queue::SyncQueue;
 
@@ -38,11 +40,9 @@ pub(crate) struct RocksEngine {
 
 impl RocksEngine {
     pub(crate) fn open(path: &Path) -> Result<Self, StoreFault> {
-        std::fs::create_dir_all(path).map_err(|error| StoreFault::Io {
-            operation: "creating the store's directory",
-            detail: error.to_string().into(),
-        })?;
         let database = path.join(DATABASE);
+        // RocksDB syncs what is in its folder, not the name of the folder itself.
+        make_durably(&database)?;
         let db = DB::open_cf_descriptors(&database_options(), &database, descriptors()).map_err(io("opening"))?;
         let db = Arc::new(db);
         let marks = Marks::open(path)?;
