@@ -305,6 +305,17 @@ impl Consensus {
         self.inner.raft.metrics().borrow_watched().current_leader
     }
 
+    /// Waits until `leader` is no longer the one that this member follows.
+    pub async fn leader_left(&self, leader: u64) {
+        let mut metrics = self.inner.raft.metrics();
+        while metrics.borrow_watched().current_leader == Some(leader) {
+            if metrics.changed().await.is_err() {
+                // The agreement has ended; whoever waits here waits for something else, too.
+                return std::future::pending().await;
+            }
+        }
+    }
+
     /// Where this member stands.
     #[must_use]
     pub fn status(&self) -> Status {

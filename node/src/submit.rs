@@ -43,11 +43,15 @@ pub(crate) async fn propose(member: &Arc<Member>, kind: Kind, payload: Bytes) ->
                     kind: kind.number().into(),
                     payload: payload.clone(),
                 };
-                match member
+                let asked = member
                     .peers
-                    .ask(leader, peer_request::Kind::Propose(propose), PROPOSE_TIMEOUT)
-                    .await
-                {
+                    .ask(leader, peer_request::Kind::Propose(propose), PROPOSE_TIMEOUT);
+                let answered = tokio::select! {
+                    answered = asked => answered,
+                    // A killed leader never answers. What a command's nonce has done once it does not do again.
+                    () = member.consensus.leader_left(leader.into()), if kind == Kind::Command => continue,
+                };
+                match answered {
                     Ok(peer_response::Result::Submitted(submitted)) => return Ok(submitted),
                     // It does not lead any more: look again.
                     Ok(peer_response::Result::Error(refused)) if refused.code == Code::NoQuorum as u32 => {}
