@@ -307,7 +307,8 @@ impl Consensus {
 
     /// Waits until `leader` is no longer the one that this member follows.
     pub async fn leader_left(&self, leader: u64) {
-        let mut metrics = self.inner.raft.metrics();
+        // These change with the leader and the term only, not with each entry.
+        let mut metrics = self.inner.raft.server_metrics();
         while metrics.borrow_watched().current_leader == Some(leader) {
             if metrics.changed().await.is_err() {
                 // The agreement has ended; whoever waits here waits for something else, too.

@@ -70,6 +70,22 @@ async fn a_write_reaches_every_member_and_survives_the_leader() {
     equal_chains(&rest, second.index).await;
 }
 
+/// A write that was handed to the leader is handed on then (`node/src/submit.rs`).
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_follower_notices_when_its_leader_is_gone_and_not_before() {
+    let three = three().await;
+    let all: Vec<&Consensus> = three.members.iter().collect();
+    propose(&all, put("a", "1")).await.unwrap();
+    let dead = leader(&all).await;
+    let rest: Vec<&Consensus> = all.into_iter().filter(|m| m.node() != dead).collect();
+    let follower = rest[0];
+    let leaves = tokio::time::timeout(Duration::from_secs(1), follower.leader_left(dead)).await;
+    assert!(leaves.is_err(), "it leads");
+    three.net.leave(dead).unwrap().shutdown().await;
+    let leaves = tokio::time::timeout(Duration::from_secs(5), follower.leader_left(dead)).await;
+    assert!(leaves.is_ok(), "it was gone for seconds");
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_restarted_member_catches_up_and_agrees_on_the_chain() {
     let mut three = three().await;
