@@ -43,7 +43,7 @@ mod types;
 pub use handle::{Consensus, InitializeError, ProposeError, Proposed, StartError, Status, StatusWatch};
 pub use machine::{Committed, Fatal, Outcome, StateMachine};
 pub use progress::{NotReached, Progress, Sample, Unapplied};
-pub use records::{Changes, NameKey, Overlay, Record, Records, View};
+pub use records::{Changes, NameKey, Record, Records, View};
 pub use runtime::{Runtime, SeedGuard};
 pub use settings::Settings;
 pub use snapshot::{NoSnapshots, SnapshotGuard, SnapshotMeta, SnapshotRefused};

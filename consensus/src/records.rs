@@ -88,7 +88,7 @@ pub struct Changes {
 }
 
 /// A view with changes on top of it. What was read once is kept, also for later batches.
-pub struct Overlay<'a> {
+pub(crate) struct Overlay<'a> {
     base: &'a dyn View,
     known: Mutex<Known>,
     changes: Changes,
@@ -104,13 +104,7 @@ impl std::fmt::Debug for Overlay<'_> {
 }
 
 impl<'a> Overlay<'a> {
-    /// Nothing written yet.
-    #[must_use]
-    pub fn new(base: &'a dyn View) -> Self {
-        Self::over(base, Known::default())
-    }
-
-    /// The same where some records of `base` are known.
+    /// Nothing written yet; some records of `base` are known.
     pub(crate) fn over(base: &'a dyn View, known: Known) -> Self {
         Self {
             base,
@@ -345,7 +339,7 @@ mod tests {
     #[test]
     fn a_batch_sees_its_own_writes_and_removals() {
         let base = base();
-        let mut overlay = Overlay::new(&base);
+        let mut overlay = Overlay::over(&base, Known::default());
         overlay.put(b"a2".to_vec(), Bytes::from_static(b"new"));
         overlay.delete(b"a1".to_vec());
         assert_eq!(overlay.get(b"a1").unwrap(), None);
@@ -356,7 +350,7 @@ mod tests {
     #[test]
     fn a_scan_merges_and_still_fills_its_limit_when_changes_hide_records() {
         let base = base();
-        let mut overlay = Overlay::new(&base);
+        let mut overlay = Overlay::over(&base, Known::default());
         overlay.delete(b"a1".to_vec());
         overlay.put(b"a25".to_vec(), Bytes::new());
         assert_eq!(keys(overlay.scan(b"a", None, 3).unwrap()), ["a2", "a25", "a3"]);
@@ -367,7 +361,7 @@ mod tests {
     #[test]
     fn names_merge_within_their_parent_only() {
         let base = base();
-        let mut overlay = Overlay::new(&base);
+        let mut overlay = Overlay::over(&base, Known::default());
         overlay.name_put(1, b"p", b"a0", Bytes::new());
         overlay.name_put(1, b"q", b"zz", Bytes::new());
         overlay.name_delete(1, b"p", b"b1");
@@ -385,7 +379,7 @@ mod tests {
     #[test]
     fn an_oversized_record_is_refused_when_the_batch_ends() {
         let base = base();
-        let mut overlay = Overlay::new(&base);
+        let mut overlay = Overlay::over(&base, Known::default());
         overlay.put(b"k".to_vec(), Bytes::from(vec![0; RECORD_BYTES_MAX + 1]));
         assert!(matches!(
             overlay.into_changes(),
@@ -396,7 +390,7 @@ mod tests {
     #[test]
     fn a_later_batch_knows_what_the_ones_before_read_wrote_and_removed() {
         let mut base = base();
-        let mut overlay = Overlay::new(&base);
+        let mut overlay = Overlay::over(&base, Known::default());
         overlay.get(b"a1").unwrap();
         overlay.put(b"a2".to_vec(), Bytes::from_static(b"new"));
         overlay.get(b"a3").unwrap();
@@ -414,7 +408,7 @@ mod tests {
     #[test]
     fn a_record_is_read_from_the_store_once_and_changes_hide_what_was_read() {
         let base = base();
-        let mut overlay = Overlay::new(&base);
+        let mut overlay = Overlay::over(&base, Known::default());
         for _ in 0..3 {
             assert_eq!(overlay.get(b"a1").unwrap().unwrap(), "old");
             assert_eq!(overlay.get(b"absent").unwrap(), None);
