@@ -203,12 +203,18 @@ impl OpenLoad {
                 done.map(|()| due.elapsed())
             });
         }
-        let (mut latencies, mut failed) = (Vec::new(), 0);
+        let (mut latencies, mut failed, mut first) = (Vec::new(), 0, None);
         while let Some(done) = tasks.join_next().await {
             match done? {
                 Ok(latency) => latencies.push(latency),
-                Err(_) => failed += 1,
+                Err(error) => {
+                    failed += 1;
+                    first = first.or(Some(error));
+                }
             }
+        }
+        if let (true, Some(error)) = (latencies.is_empty(), first) {
+            return Err(LoadError::First(error));
         }
         Ok(Done::of(latencies, failed, started.elapsed()))
     }

@@ -94,8 +94,13 @@ pub(crate) fn process_us(pid: u32) -> Result<f64, MeasureError> {
 }
 
 /// Resident memory of each node, KiB.
-pub(crate) fn memory(cluster: &mut Cluster) -> Result<Vec<u64>, MeasureError> {
+fn memory(cluster: &mut Cluster) -> Result<Vec<u64>, MeasureError> {
     pids(cluster)?.into_iter().map(resident_kib).collect()
+}
+
+/// KiB resident of the node that holds most.
+pub(crate) fn largest(cluster: &mut Cluster) -> Result<u64, MeasureError> {
+    Ok(memory(cluster)?.into_iter().max().unwrap_or_default())
 }
 
 /// Resident memory of a process, KiB.

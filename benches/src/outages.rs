@@ -57,11 +57,11 @@ impl Bench<'_> {
 
     /// Restarts all nodes after a kill: from the start of the processes to the first value read.
     pub(crate) async fn restart(&mut self) -> Result<Duration, BenchError> {
-        for node in 1..=3 {
+        for node in self.cluster.nodes() {
             self.cluster.kill(node)?;
         }
         let begun = Instant::now();
-        for node in 1..=3 {
+        for node in self.cluster.nodes() {
             self.cluster.start(node)?;
         }
         let path = self.paths.path(0);
@@ -79,7 +79,7 @@ impl Bench<'_> {
     /// One read at a time, from nodes that answer before their audit record is synced.
     pub(crate) async fn buffered(&mut self) -> Result<(), BenchError> {
         self.cluster.stop_all().await?;
-        for node in 1..=3 {
+        for node in self.cluster.nodes() {
             let config = self.cluster.paths().config(node);
             let text = std::fs::read_to_string(&config)?;
             std::fs::write(&config, text.replace("audit = \"durable\"", "audit = \"buffered\""))?;
@@ -103,10 +103,7 @@ impl Bench<'_> {
                 value: self.value.clone(),
             };
             let done = load.run().await?;
-            let memory = measure::memory(&mut self.cluster)?
-                .into_iter()
-                .max()
-                .unwrap_or_default();
+            let memory = measure::largest(&mut self.cluster)?;
             println!(
                 "minute {:>3}: {:>6.0} operations/s, largest node {} MiB",
                 minute + 1,

@@ -49,7 +49,7 @@ impl<'a> Bench<'a> {
         let mut cluster = Cluster::create(folder.path().join("cluster"), spec).await?;
         cluster.start_all(Duration::from_secs(30)).await?;
         tokio::time::sleep(Duration::from_secs(3)).await;
-        let idle_kib = measure::memory(&mut cluster)?.into_iter().max().unwrap_or_default();
+        let idle_kib = measure::largest(&mut cluster)?;
 
         let operator = cluster.operator().await?;
         let all = v1::PolicySource {
@@ -298,10 +298,7 @@ impl<'a> Bench<'a> {
                 let doers = vec![self.doer(kind)];
                 self.row(&mut table, &name, IN_FLIGHT, doers).await?;
             }
-            let memory = measure::memory(&mut self.cluster)?
-                .into_iter()
-                .max()
-                .unwrap_or_default();
+            let memory = measure::largest(&mut self.cluster)?;
             let disk = measure::disk(&self.cluster)? / 3;
             let restart = self.restart().await?;
             lines.push(format!(
@@ -317,10 +314,7 @@ impl<'a> Bench<'a> {
     }
 
     pub(crate) fn end_of_load(&mut self) -> Result<(), BenchError> {
-        let after = measure::memory(&mut self.cluster)?
-            .into_iter()
-            .max()
-            .unwrap_or_default();
+        let after = measure::largest(&mut self.cluster)?;
         println!("idle node            {} MiB", self.idle_kib / 1024);
         println!("node after the load  {} MiB", after / 1024);
         println!("disk per secret      {} bytes a node, log included", self.disk);
