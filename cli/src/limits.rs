@@ -51,4 +51,4 @@ pub(crate) const PROOF_FILE_BYTES_MAX: u64 = 8 * 1024 * 1024;
 pub(crate) const PROVEN_WITHIN: Duration = Duration::from_secs(15);
 
 /// A file of `put --batch`: some ten thousand ordinary secrets, or fifty of the largest.
-pub(crate) const BATCH_FILE_BYTES_MAX: u64 = 64 * 1024 * 1024;
+pub(crate) const BATCH_FILE_BYTES_MAX: usize = 64 * 1024 * 1024;

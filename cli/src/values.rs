@@ -54,9 +54,9 @@ pub(crate) fn read(source: Option<&Source>) -> Result<SecretBytes, Error> {
                 local(format!("the file behind '@' cannot be read: {error}"))
                     .because("it is not repeated here, since it may be a value")
             })?;
-            read_limited(opened, "the file behind '@'")
+            read_limited(opened, "the file behind '@'", VALUE_BYTES_MAX).map_err(no_value)
         }
-        Some(Source::Stdin) => read_limited(io::stdin().lock(), "stdin"),
+        Some(Source::Stdin) => read_limited(io::stdin().lock(), "stdin", VALUE_BYTES_MAX).map_err(no_value),
         None if io::stdin().is_terminal() => prompt(),
         None => {
             Err(usage("no value: stdin is not a terminal, so there is no prompt").next("use @file, or - for stdin"))
@@ -64,13 +64,21 @@ pub(crate) fn read(source: Option<&Source>) -> Result<SecretBytes, Error> {
     }
 }
 
-fn read_limited(mut reader: impl Read, name: &str) -> Result<SecretBytes, Error> {
+fn no_value(error: Error) -> Error {
+    match error.code {
+        Code::TooLarge => error.because("no value is larger"),
+        _ => error,
+    }
+}
+
+/// All that `reader` has, if that is at most `bytes_max` bytes.
+pub(crate) fn read_limited(mut reader: impl Read, name: &str, bytes_max: usize) -> Result<SecretBytes, Error> {
     // Reserved at once: a vector that grows leaves copies behind.
-    let mut bytes = Zeroizing::new(vec![0; VALUE_BYTES_MAX + 1]);
+    let mut bytes = Zeroizing::new(vec![0; bytes_max + 1]);
     let mut filled = 0;
     loop {
         let Some(rest) = bytes.get_mut(filled..).filter(|rest| !rest.is_empty()) else {
-            let what = format!("{name} has more than {VALUE_BYTES_MAX} bytes, the largest value");
+            let what = format!("{name} has more than {bytes_max} bytes");
             return Err(Error::new(Code::TooLarge, what));
         };
         match reader.read(rest) {
@@ -148,8 +156,11 @@ mod tests {
     #[test]
     fn a_value_is_read_byte_for_byte_up_to_the_limit() {
         let bytes = vec![b'\n'; VALUE_BYTES_MAX];
-        assert_eq!(read_limited(bytes.as_slice(), "x").unwrap().expose(), bytes);
-        let error = read_limited(vec![0; VALUE_BYTES_MAX + 1].as_slice(), "x").unwrap_err();
+        assert_eq!(
+            read_limited(bytes.as_slice(), "x", VALUE_BYTES_MAX).unwrap().expose(),
+            bytes
+        );
+        let error = read_limited(vec![0; VALUE_BYTES_MAX + 1].as_slice(), "x", VALUE_BYTES_MAX).unwrap_err();
         assert_eq!(error.code, Code::TooLarge);
     }
 }

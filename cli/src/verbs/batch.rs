@@ -1,24 +1,26 @@
 //! `put --batch`: many values from one file, each written by itself.
 
 use std::fs::File;
-use std::io::{self, Read};
+use std::io;
 use std::path::Path as FilePath;
 use std::time::Duration;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use serde::Deserialize;
-use symbolon_client::{Level, PutOptions};
+use symbolon_client::{Code, Level, PutOptions};
+use symbolon_crypto::secret::SecretBytes;
 use symbolon_wire::path::Path;
 use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
 
-use crate::failure::{Error, file, local, usage};
+use crate::failure::{Error, file, usage};
 use crate::limits::BATCH_FILE_BYTES_MAX;
 use crate::output::Record;
 use crate::progress::while_waiting;
 use crate::session::{connect, secret_path};
 use crate::settings::Settings;
 use crate::times::{ms, parse_duration};
+use crate::values;
 
 /// One object of the file. `get PATH PATH -o json` prints such objects; what it tells beside the value is not written.
 #[derive(Deserialize)]
@@ -49,7 +51,7 @@ type Write = (String, Zeroizing<Vec<u8>>, PutOptions);
 /// Writes all that the file holds. Everything in it is checked before the first is written; what is refused later is told
 /// beside what was written.
 pub(super) async fn put(from: &FilePath, level: Level, settings: &Settings) -> Result<u8, Error> {
-    let items = parse(&read(from)?)?;
+    let items = parse(read(from)?.expose())?;
     let mut writes = Vec::with_capacity(items.len());
     for (place, item) in items.into_iter().enumerate() {
         let of_item = |error: Error| error.because(format!("of object {}", place + 1));
@@ -91,24 +93,18 @@ pub(super) fn first_of<P: std::fmt::Display>(failures: Vec<(P, Error)>, of: usiz
     Some(first)
 }
 
-fn read(from: &FilePath) -> Result<Zeroizing<Vec<u8>>, Error> {
-    let mut bytes = Zeroizing::new(Vec::new());
-    let taken = if from == FilePath::new("-") {
-        io::stdin()
-            .lock()
-            .take(BATCH_FILE_BYTES_MAX + 1)
-            .read_to_end(&mut bytes)
+fn read(from: &FilePath) -> Result<SecretBytes, Error> {
+    let name = from.display().to_string();
+    let bytes = if from == FilePath::new("-") {
+        values::read_limited(io::stdin().lock(), "stdin", BATCH_FILE_BYTES_MAX)
     } else {
-        File::open(from).and_then(|open| open.take(BATCH_FILE_BYTES_MAX + 1).read_to_end(&mut bytes))
+        let open = File::open(from).map_err(|error| file(from, &error))?;
+        values::read_limited(open, &name, BATCH_FILE_BYTES_MAX)
     };
-    let taken = taken.map_err(|error| file(from, &error))?;
-    if taken as u64 > BATCH_FILE_BYTES_MAX {
-        return Err(
-            local(format!("{} has more than {BATCH_FILE_BYTES_MAX} bytes", from.display()))
-                .next("split it; each part is written by itself anyway"),
-        );
-    }
-    Ok(bytes)
+    bytes.map_err(|error| match error.code {
+        Code::TooLarge => error.next("split it; each object is written by itself anyway"),
+        _ => error,
+    })
 }
 
 /// A JSON array of objects, or objects one after another, as `-o json` and `-o jsonl` print them. Nothing of the text is
