@@ -3,12 +3,12 @@
 
 mod common;
 
+use common::writers::{self, Writers};
 use common::{running, shared, until};
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
-use symbolon_client::{Client, PutOptions};
+use symbolon_client::PutOptions;
 use symbolon_wire::Code;
 use symbolon_wire::v1;
 
@@ -242,54 +242,6 @@ async fn a_cluster_that_was_stopped_whole_comes_back_with_everything() {
     run.audit_logs_verify().await;
 }
 
-/// Writers that never stop, and what was acknowledged to them: path → (version, value).
-struct Writers {
-    stop: Arc<AtomicBool>,
-    written: Arc<AtomicU64>,
-    tasks: Vec<tokio::task::JoinHandle<BTreeMap<String, (u64, String)>>>,
-}
-
-impl Writers {
-    fn start(client: &Client, tasks: usize) -> Self {
-        let (stop, written) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
-        let spawn = |task: usize| {
-            let (client, stop, written) = (shared(client), Arc::clone(&stop), Arc::clone(&written));
-            tokio::spawn(async move {
-                let mut acknowledged = BTreeMap::new();
-                for round in 0.. {
-                    if stop.load(Ordering::Relaxed) {
-                        break;
-                    }
-                    let (path, value) = (
-                        format!("prod/load/{task}-{}", round % 5),
-                        format!("value {task} {round}"),
-                    );
-                    // An unknown outcome is no acknowledgement; whatever it became, a later one supersedes it.
-                    if let Ok(put) = client.put(&path, value.as_bytes(), PutOptions::default()).await {
-                        acknowledged.insert(path, (put.version, value));
-                        written.fetch_add(1, Ordering::Relaxed);
-                    }
-                }
-                acknowledged
-            })
-        };
-        Self {
-            tasks: (0..tasks).map(spawn).collect(),
-            stop,
-            written,
-        }
-    }
-
-    async fn stop(self) -> BTreeMap<String, (u64, String)> {
-        self.stop.store(true, Ordering::Relaxed);
-        let mut all = BTreeMap::new();
-        for task in self.tasks {
-            all.extend(task.await.unwrap());
-        }
-        all
-    }
-}
-
 /// 20 in CI; `SYMBOLON_KILLS=100` for the longer command.
 fn kills() -> usize {
     std::env::var("SYMBOLON_KILLS")
@@ -319,21 +271,7 @@ async fn kill_9_under_load_loses_no_acknowledged_write_and_every_audit_log_verif
     }
     let acknowledged = writers.stop().await;
     assert!(!acknowledged.is_empty());
-    for (path, (version, value)) in &acknowledged {
-        let latest = run.reader.get(path, None, "").await.unwrap();
-        assert!(
-            latest.version >= *version,
-            "{path}: version {version} was acknowledged, {} is there",
-            latest.version
-        );
-        let that = run.reader.get(path, Some(*version), "").await.unwrap();
-        assert_eq!(that.value.expose(), value.as_bytes(), "{path} version {version}");
-        assert!(
-            that.culprits.is_empty(),
-            "an honest node was blamed: {:?}",
-            that.culprits
-        );
-    }
+    writers::all_there(&run, &acknowledged).await;
     let states: Vec<v1::StatusReply> = run
         .operator
         .status()

@@ -4,8 +4,8 @@
 
 mod common;
 
+use common::writers::{self, Writers};
 use common::{Running, running, shared, until};
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -44,61 +44,22 @@ async fn resume(run: &mut Running, stopped: u16) {
     run.cluster.wait_ready(SOON).await.unwrap();
 }
 
-/// Someone who writes until told to stop; what was acknowledged: path → (version, value).
-fn write_on(
-    client: &Client,
-    task: usize,
-    stop: &Arc<AtomicBool>,
-    written: &Arc<AtomicU64>,
-) -> tokio::task::JoinHandle<BTreeMap<String, (u64, String)>> {
-    let (client, stop, written) = (shared(client), Arc::clone(stop), Arc::clone(written));
-    tokio::spawn(async move {
-        let mut acknowledged = BTreeMap::new();
-        for round in 0_u64.. {
-            if stop.load(Ordering::Relaxed) {
-                break;
-            }
-            let (path, value) = (format!("prod/stopped/{task}-{}", round % 3), format!("{task} {round}"));
-            if let Ok(put) = client.put(&path, value.as_bytes(), PutOptions::default()).await {
-                acknowledged.insert(path, (put.version, value));
-                written.fetch_add(1, Ordering::Relaxed);
-            }
-        }
-        acknowledged
-    })
-}
-
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_leader_stopped_in_the_middle_of_writes_loses_none_that_was_acknowledged() {
     let mut run = running().await;
-    let (stop, written) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
-    let writers: Vec<_> = (0..6)
-        .map(|task| write_on(&run.writer, task, &stop, &written))
-        .collect();
+    let writers = Writers::start(&run.writer, 6);
     for _ in 0..ROUNDS {
         let stopped = stop_leader(&mut run).await;
-        let before = written.load(Ordering::Relaxed);
+        let before = writers.written.load(Ordering::Relaxed);
         until("writes go on with two of three", SOON, async || {
-            written.load(Ordering::Relaxed) > before + 20
+            writers.written.load(Ordering::Relaxed) > before + 20
         })
         .await;
         resume(&mut run, stopped).await;
     }
-    stop.store(true, Ordering::Relaxed);
-    let mut acknowledged = BTreeMap::new();
-    for writer in writers {
-        acknowledged.extend(writer.await.unwrap());
-    }
+    let acknowledged = writers.stop().await;
     assert!(acknowledged.len() > 10, "{}", acknowledged.len());
-    for (path, (version, value)) in &acknowledged {
-        let that = run.reader.get(path, Some(*version), "").await.unwrap();
-        assert_eq!(that.value.expose(), value.as_bytes(), "{path} version {version}");
-        assert!(
-            that.culprits.is_empty(),
-            "an honest node was blamed: {:?}",
-            that.culprits
-        );
-    }
+    writers::all_there(&run, &acknowledged).await;
     run.audit_logs_verify().await;
 }
 

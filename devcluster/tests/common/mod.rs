@@ -9,6 +9,7 @@
 )]
 
 pub mod serving;
+pub mod writers;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
