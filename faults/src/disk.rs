@@ -373,13 +373,10 @@ impl Folder {
 mod tests {
     use super::*;
 
-    fn ran(events: &[Event]) -> Disk {
-        let empty = tempfile::tempdir().unwrap();
-        let mut disk = Disk::of(empty.path()).unwrap();
-        for event in events {
+    fn play<const N: usize>(disk: &mut Disk, events: [Event; N]) {
+        for event in &events {
             disk.apply(event);
         }
-        disk
     }
 
     fn left(disk: &Disk, keep: Keep) -> BTreeMap<String, Vec<u8>> {
@@ -418,22 +415,28 @@ mod tests {
     fn what_was_not_synced_is_there_after_a_kill_and_gone_without_power() {
         let (root, inode) = root();
         let mut disk = Disk::of(root.path()).unwrap();
-        for event in [
-            created(1, "a"),
-            written(1, 0, b"old"),
-            Event::Synced { inode: 1 },
-            Event::Synced { inode },
-            written(1, 3, b"new"),
-        ] {
-            disk.apply(&event);
-        }
+        play(
+            &mut disk,
+            [
+                created(1, "a"),
+                written(1, 0, b"old"),
+                Event::Synced { inode: 1 },
+                Event::Synced { inode },
+                written(1, 3, b"new"),
+            ],
+        );
         assert_eq!(left(&disk, Keep::Everything)["a"], b"oldnew");
         assert_eq!(left(&disk, Keep::Nothing)["a"], b"old");
     }
 
     #[test]
     fn a_synced_file_has_no_name_before_its_folder_is_synced() {
-        let disk = ran(&[created(1, "a"), written(1, 0, b"x"), Event::Synced { inode: 1 }]);
+        let (root, _) = root();
+        let mut disk = Disk::of(root.path()).unwrap();
+        play(
+            &mut disk,
+            [created(1, "a"), written(1, 0, b"x"), Event::Synced { inode: 1 }],
+        );
         assert_eq!(left(&disk, Keep::Nothing), BTreeMap::new());
         assert_eq!(left(&disk, Keep::Everything).len(), 1);
     }
@@ -442,15 +445,16 @@ mod tests {
     fn a_failed_sync_is_not_made_good_by_the_next() {
         let (root, inode) = root();
         let mut disk = Disk::of(root.path()).unwrap();
-        for event in [
-            created(1, "a"),
-            Event::Synced { inode },
-            written(1, 0, b"x"),
-            Event::SyncFailed { inode: 1 },
-            Event::Synced { inode: 1 },
-        ] {
-            disk.apply(&event);
-        }
+        play(
+            &mut disk,
+            [
+                created(1, "a"),
+                Event::Synced { inode },
+                written(1, 0, b"x"),
+                Event::SyncFailed { inode: 1 },
+                Event::Synced { inode: 1 },
+            ],
+        );
         assert_eq!(left(&disk, Keep::Nothing)["a"], b"");
     }
 
@@ -458,21 +462,22 @@ mod tests {
     fn a_rename_that_was_not_synced_leaves_the_old_file() {
         let (root, inode) = root();
         let mut disk = Disk::of(root.path()).unwrap();
-        for event in [
-            created(1, "a"),
-            written(1, 0, b"old"),
-            Event::Synced { inode: 1 },
-            created(2, "a.new"),
-            written(2, 0, b"new"),
-            Event::Synced { inode: 2 },
-            Event::Synced { inode },
-            Event::Renamed {
-                from: "a.new".to_owned(),
-                to: "a".to_owned(),
-            },
-        ] {
-            disk.apply(&event);
-        }
+        play(
+            &mut disk,
+            [
+                created(1, "a"),
+                written(1, 0, b"old"),
+                Event::Synced { inode: 1 },
+                created(2, "a.new"),
+                written(2, 0, b"new"),
+                Event::Synced { inode: 2 },
+                Event::Synced { inode },
+                Event::Renamed {
+                    from: "a.new".to_owned(),
+                    to: "a".to_owned(),
+                },
+            ],
+        );
         assert_eq!(left(&disk, Keep::Nothing)["a"], b"old");
         assert_eq!(left(&disk, Keep::Everything)["a"], b"new");
         disk.apply(&Event::Synced { inode });
@@ -483,17 +488,18 @@ mod tests {
     fn a_number_used_again_is_another_file() {
         let (root, inode) = root();
         let mut disk = Disk::of(root.path()).unwrap();
-        for event in [
-            created(1, "a"),
-            written(1, 0, b"first"),
-            Event::Synced { inode: 1 },
-            Event::Synced { inode },
-            Event::Removed { path: "a".to_owned() },
-            created(1, "b"),
-            written(1, 0, b"second"),
-        ] {
-            disk.apply(&event);
-        }
+        play(
+            &mut disk,
+            [
+                created(1, "a"),
+                written(1, 0, b"first"),
+                Event::Synced { inode: 1 },
+                Event::Synced { inode },
+                Event::Removed { path: "a".to_owned() },
+                created(1, "b"),
+                written(1, 0, b"second"),
+            ],
+        );
         assert_eq!(left(&disk, Keep::Nothing)["a"], b"first");
         assert_eq!(left(&disk, Keep::Everything)["b"], b"second");
     }
@@ -502,15 +508,16 @@ mod tests {
     fn any_part_of_what_was_not_synced_may_be_left() {
         let (root, inode) = root();
         let mut disk = Disk::of(root.path()).unwrap();
-        for event in [
-            created(1, "a"),
-            Event::Synced { inode },
-            written(1, 0, &[b'x'; 512]),
-            written(1, 512, &[b'y'; 512]),
-            created(2, "b"),
-        ] {
-            disk.apply(&event);
-        }
+        play(
+            &mut disk,
+            [
+                created(1, "a"),
+                Event::Synced { inode },
+                written(1, 0, &[b'x'; 512]),
+                written(1, 512, &[b'y'; 512]),
+                created(2, "b"),
+            ],
+        );
         let seen: std::collections::BTreeSet<_> = (0..64).map(|seed| left(&disk, Keep::Some(seed))).collect();
         let later = [vec![0; 512], vec![b'y'; 512]].concat();
         assert!(seen.iter().any(|files| files["a"] == later), "the later half alone");
