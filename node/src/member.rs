@@ -281,6 +281,15 @@ impl Member {
     }
 }
 
+/// Who shows a key that no live principal has.
+pub(crate) fn unknown_key() -> v1::Error {
+    error(
+        Code::UnknownKey,
+        "the connection's key belongs to no live principal",
+        "ask an operator to register it: symbolon agent register",
+    )
+}
+
 /// An error for the wire.
 pub(crate) fn error(code: Code, message: impl Into<String>, next: impl Into<String>) -> v1::Error {
     v1::Error {

@@ -3,7 +3,7 @@
 use crate::answers::{Answer, Answering};
 use crate::cosign;
 use crate::machine::ViewAdapter;
-use crate::member::error;
+use crate::member::{error, unknown_key};
 use crate::release::broken;
 use bytes::Bytes;
 use std::collections::BTreeSet;
@@ -66,14 +66,7 @@ impl Answering<'_> {
             let now_ms = gate::later_clock(scene);
             Ok(query::principal_by_key(scene.view, &self.client.key, now_ms)?.is_some())
         })?;
-        match known {
-            true => Ok(()),
-            false => {
-                let next = "ask an operator to register it: symbolon agent register";
-                let message = "the connection's key belongs to no live principal";
-                Err(error(Code::UnknownKey, message, next))
-            }
-        }
+        known.then_some(()).ok_or_else(unknown_key)
     }
 
     /// The proof of one decision. That there is none yet, or that the log is broken, says nothing of anybody's.

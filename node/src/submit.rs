@@ -1,7 +1,7 @@
 //! Proposals: this node's own, and clients' commands. A node that does not lead hands them to the one that does.
 
 use crate::machine::ViewAdapter;
-use crate::member::{Member, count, error};
+use crate::member::{Member, count, error, unknown_key};
 use crate::peers::PeerError;
 use bytes::Bytes;
 use prost::Message;
@@ -213,11 +213,7 @@ fn known(member: &Member, client_key: &Hash) -> Result<(), v1::Error> {
     let now = member.shown.load().log_time_ms;
     match query::principal_by_key(&view, client_key, now) {
         Ok(Some(_)) => Ok(()),
-        Ok(None) => Err(error(
-            Code::UnknownKey,
-            "the connection's key belongs to no live principal",
-            "ask an operator to register it: symbolon agent register",
-        )),
+        Ok(None) => Err(unknown_key()),
         Err(fault) => Err(crate::release::broken(fault)),
     }
 }
