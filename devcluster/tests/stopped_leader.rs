@@ -9,7 +9,7 @@ use common::{Running, running, shared, until};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
-use symbolon_client::{AuditRange, Client, PutOptions};
+use symbolon_client::{AuditRange, PutOptions};
 use symbolon_wire::Code;
 
 const SOON: Duration = Duration::from_secs(30);
