@@ -20,6 +20,8 @@ pub struct Breaks {
     pub stale_reads: bool,
     /// Nodes take every entry that they have not applied for harmless, so that no reader waits for it.
     pub everything_harmless: bool,
+    /// Booted nodes take part at once, whatever their disks lack.
+    pub disks_trusted: bool,
     /// Nodes release before their audit record is durable.
     pub audit_not_awaited: bool,
 }

@@ -129,7 +129,8 @@ impl Hasher for Taken {
 }
 
 fn tell(Step(what, [first, second]): Step) -> String {
-    what.replacen("{}", &first.to_string(), 1).replacen("{}", &second.to_string(), 1)
+    what.replacen("{}", &first.to_string(), 1)
+        .replacen("{}", &second.to_string(), 1)
 }
 
 fn steps(ways: &[(usize, Step)], mut at: usize) -> Vec<String> {
@@ -182,37 +183,65 @@ fn a_clone_and_its_original_never_both_count() {
 
 #[test]
 fn without_a_witness_the_model_breaks() {
-    breaks(Broken::NoWitness, "two leaders of one term", bounds(Fault::PutBack, 2, 2, 1));
+    breaks(
+        Broken::NoWitness,
+        "two leaders of one term",
+        bounds(Fault::PutBack, 2, 2, 1),
+    );
 }
 
 #[test]
 fn voting_at_once_breaks() {
-    breaks(Broken::VotesAtOnce, "two leaders of one term", bounds(Fault::PutBack, 2, 2, 1));
+    breaks(
+        Broken::VotesAtOnce,
+        "two leaders of one term",
+        bounds(Fault::PutBack, 2, 2, 1),
+    );
 }
 
 #[test]
 fn counting_for_commits_at_once_breaks() {
-    breaks(Broken::CountsAtOnce, "an acknowledged write is lost", bounds(Fault::PutBack, 2, 2, 1));
+    breaks(
+        Broken::CountsAtOnce,
+        "an acknowledged write is lost",
+        bounds(Fault::PutBack, 2, 2, 1),
+    );
 }
 
 #[test]
 fn one_witness_of_two_is_too_few() {
-    breaks(Broken::OneWitness, "two leaders of one term", bounds(Fault::PutBack, 2, 2, 1));
+    breaks(
+        Broken::OneWitness,
+        "two leaders of one term",
+        bounds(Fault::PutBack, 2, 2, 1),
+    );
 }
 
 #[test]
 fn without_a_term_bar_the_model_breaks() {
-    breaks(Broken::NoTermBar, "two leaders of one term", bounds(Fault::PutBack, 2, 2, 1));
+    breaks(
+        Broken::NoTermBar,
+        "two leaders of one term",
+        bounds(Fault::PutBack, 2, 2, 1),
+    );
 }
 
 #[test]
 fn without_a_log_bar_the_model_breaks() {
-    breaks(Broken::NoLogBar, "an acknowledged write is lost", bounds(Fault::PutBack, 2, 2, 1));
+    breaks(
+        Broken::NoLogBar,
+        "an acknowledged write is lost",
+        bounds(Fault::PutBack, 2, 2, 1),
+    );
 }
 
 #[test]
 fn standing_for_election_behind_the_bar_breaks() {
-    breaks(Broken::StandsBehindTheBar, "an acknowledged write is lost", bounds(Fault::PutBack, 2, 2, 1));
+    breaks(
+        Broken::StandsBehindTheBar,
+        "an acknowledged write is lost",
+        bounds(Fault::PutBack, 2, 2, 1),
+    );
 }
 
 #[test]
@@ -223,10 +252,18 @@ fn serving_before_the_nonce_is_applied_breaks() {
 
 #[test]
 fn without_fences_a_clone_and_its_original_both_count() {
-    breaks(Broken::NoFence, "two processes of one node count", bounds(Fault::Cloned, 2, 2, 1));
+    breaks(
+        Broken::NoFence,
+        "two processes of one node count",
+        bounds(Fault::Cloned, 2, 2, 1),
+    );
 }
 
 #[test]
 fn fences_that_a_boot_forgets_are_none() {
-    breaks(Broken::FencesAreForgotten, "two processes of one node count", bounds(Fault::Cloned, 1, 1, 2));
+    breaks(
+        Broken::FencesAreForgotten,
+        "two processes of one node count",
+        bounds(Fault::Cloned, 1, 1, 2),
+    );
 }

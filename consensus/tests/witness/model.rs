@@ -55,7 +55,11 @@ impl Log {
 
     /// The term at an index; indices begin with 1.
     fn term(&self, index: u8) -> u8 {
-        if index == 0 { 0 } else { self.terms[usize::from(index) - 1] }
+        if index == 0 {
+            0
+        } else {
+            self.terms[usize::from(index) - 1]
+        }
     }
 
     fn push(&mut self, term: u8) {
@@ -297,14 +301,28 @@ impl State {
             .filter_map(|(node, heard)| heard.map(|heard| (node, heard)))
             .filter(|(node, heard)| process.disk.fences[*node] <= heard.0)
             .collect();
-        let enough = if variant == Some(Broken::OneWitness) { 1 } else { NODES - 1 };
+        let enough = if variant == Some(Broken::OneWitness) {
+            1
+        } else {
+            NODES - 1
+        };
         if heard.len() < enough {
             return;
         }
         let mut state = *self;
         let process = &mut state.processes[p];
-        let term = heard.iter().map(|(_, heard)| heard.1).max().unwrap().max(process.disk.term);
-        let log = heard.iter().map(|(_, heard)| heard.2).max().unwrap().max(process.disk.log.last());
+        let term = heard
+            .iter()
+            .map(|(_, heard)| heard.1)
+            .max()
+            .unwrap()
+            .max(process.disk.term);
+        let log = heard
+            .iter()
+            .map(|(_, heard)| heard.2)
+            .max()
+            .unwrap()
+            .max(process.disk.log.last());
         process.admitted = true;
         if variant != Some(Broken::NoTermBar) {
             process.bar_term = term;
