@@ -98,7 +98,6 @@ impl Clone {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-#[ignore = "written and compiled, not yet run: run it, then let it stand"]
 async fn of_a_node_and_its_clone_never_both_count_and_the_loser_says_so() {
     let mut run = running().await;
     run.writer.put("prod/a", b"first", PutOptions::default()).await.unwrap();
