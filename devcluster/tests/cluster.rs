@@ -111,7 +111,7 @@ async fn deleted_versions_and_expired_ones_are_not_read_and_listings_show_only_w
         Code::Denied
     );
     let short = PutOptions {
-        ttl_ms: 1_500,
+        ttl_ms: 5_000,
         ..PutOptions::default()
     };
     run.writer.put("prod/short", b"soon gone", short).await.unwrap();
