@@ -33,11 +33,11 @@ impl Replica {
 
     /// `None` where the log raises a level that this build does not know: there a node stops.
     fn apply(&mut self, entry: &Entry) -> Option<Applied> {
-        match self.machine.apply(&mut self.records, entry) {
-            Ok(applied) => Some(applied),
-            Err(Fault::NewerLevel { .. }) => None,
-            Err(fault) => panic!("state is whole: {fault}"),
+        let applied = self.machine.apply(&mut self.records, entry);
+        if matches!(applied, Err(Fault::NewerLevel { .. })) {
+            return None;
         }
+        Some(applied.expect("state is whole"))
     }
 
     /// The same node after a restart, or another that took its snapshot.
