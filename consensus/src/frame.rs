@@ -161,6 +161,9 @@ pub enum Refusal {
     /// This member has stopped.
     #[error("the member has stopped")]
     Stopped = 6,
+    /// This member has booted and does not take part yet.
+    #[error("the member does not take part yet: it has booted and waits to be admitted")]
+    NotAdmitted = 7,
 }
 
 impl Refusal {
@@ -172,6 +175,7 @@ impl Refusal {
             Self::Snapshot,
             Self::NoTransfer,
             Self::Stopped,
+            Self::NotAdmitted,
         ]
         .into_iter()
         .find(|refusal| *refusal as u8 == code)

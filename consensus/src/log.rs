@@ -84,6 +84,11 @@ impl LogAdapter {
         Arc::strong_count(&self.shared) > 1
     }
 
+    /// The last entry, durable or on its way there.
+    pub(crate) fn last(&self) -> Option<LogId> {
+        lock(&self.shared.tail).last
+    }
+
     /// Whether `check` holds for every entry of `sample` that is not applied yet. `false` also if some of them are no
     /// longer in memory.
     pub(crate) fn all_unapplied(&self, sample: Sample, mut check: impl FnMut(&Unapplied) -> bool) -> bool {

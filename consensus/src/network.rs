@@ -14,6 +14,7 @@ use openraft::raft::{
 };
 
 use crate::frame::{AppendReply, Ballot, Refusal, Reply, Request, TransferReply};
+use crate::gate::Gate;
 use crate::limits::{CHUNK_BYTES_MAX, CHUNK_RECORDS_MAX};
 use crate::snapshot::{SnapshotData, SnapshotGuard, Source};
 use crate::transport::{Transport, TransportError};
@@ -26,6 +27,7 @@ pub(crate) struct Network {
     pub(crate) node: u64,
     pub(crate) transport: Arc<dyn Transport>,
     pub(crate) guard: Arc<dyn SnapshotGuard>,
+    pub(crate) gate: Arc<Gate>,
     /// One exchange that carries data; votes and heartbeats have openraft's shorter times.
     pub(crate) call_timeout: Duration,
 }
@@ -39,6 +41,7 @@ impl RaftNetworkFactory<TypeConfig> for Network {
             target,
             transport: Arc::clone(&self.transport),
             guard: Arc::clone(&self.guard),
+            gate: Arc::clone(&self.gate),
             call_timeout: self.call_timeout,
         }
     }
@@ -50,6 +53,7 @@ pub(crate) struct Peer {
     target: u64,
     transport: Arc<dyn Transport>,
     guard: Arc<dyn SnapshotGuard>,
+    gate: Arc<Gate>,
     call_timeout: Duration,
 }
 
@@ -86,6 +90,11 @@ impl Peer {
         rpc: VoteRequest<TypeConfig>,
         option: &RPCOption,
     ) -> Result<VoteResponse<TypeConfig>, Failure> {
+        // Nobody stands for election with less than what it was told that others hold.
+        let may = self.gate.bars().is_some_and(|bars| rpc.last_log_id >= bars.last_id());
+        if !may {
+            return Err(unreachable_by(&Refusal::NotAdmitted));
+        }
         let ballot = Ballot {
             vote: rpc.vote,
             last: rpc.last_log_id,

@@ -11,6 +11,7 @@ use openraft::raft::{
 };
 
 use crate::frame::{AppendReply, Ballot, Refusal, Reply, Request, TransferReply};
+use crate::gate::{Gate, Standpoint};
 use crate::progress::Progress;
 use crate::records::Record;
 use crate::snapshot::{SnapshotData, SnapshotGuard, SnapshotMeta, SnapshotRefused, Source, StateRoot};
@@ -24,6 +25,7 @@ pub(crate) struct Receiver {
     pub(crate) store: Arc<dyn Storage>,
     pub(crate) progress: Arc<Progress>,
     pub(crate) guard: Arc<dyn SnapshotGuard>,
+    pub(crate) gate: Arc<Gate>,
     pub(crate) incarnation: u64,
     /// At most one snapshot is on its way; a new offer replaces it.
     pub(crate) incoming: tokio::sync::Mutex<Option<Incoming>>,
@@ -55,6 +57,7 @@ impl Receiver {
     }
 
     async fn handle(&self, from: u64, request: Request) -> Result<Reply, Refusal> {
+        let bars = self.gate.bars().ok_or(Refusal::NotAdmitted)?;
         match request {
             Request::Append {
                 vote,
@@ -81,6 +84,9 @@ impl Receiver {
             }
             Request::Vote(ballot) => {
                 let rpc = check_ballot(from, ballot)?;
+                if barred(&rpc, bars) {
+                    return self.deny(bars).await;
+                }
                 let response = self.raft.vote(rpc).await.map_err(|_| Refusal::Stopped)?;
                 Ok(Reply::Vote {
                     vote: response.vote,
@@ -90,6 +96,9 @@ impl Receiver {
             }
             Request::PreVote(ballot) => {
                 let rpc = check_ballot(from, ballot)?;
+                if barred(&rpc, bars) {
+                    return self.deny(bars).await;
+                }
                 let response = self.raft.pre_vote(rpc).await.map_err(|_| Refusal::Stopped)?;
                 Ok(Reply::Vote {
                     vote: response.vote,
@@ -248,6 +257,15 @@ impl Receiver {
         Refusal::Snapshot
     }
 
+    /// No vote, and what the candidate needs to get further: the term, which openraft adopts, and the log to reach.
+    async fn deny(&self, bars: Standpoint) -> Result<Reply, Refusal> {
+        Ok(Reply::Vote {
+            vote: self.vote().await?,
+            granted: false,
+            last: bars.last_id(),
+        })
+    }
+
     async fn vote(&self) -> Result<Vote, Refusal> {
         self.raft
             .with_raft_state(|state| *state.vote_ref())
@@ -259,6 +277,12 @@ impl Receiver {
     pub(crate) fn node(&self) -> u64 {
         self.node
     }
+}
+
+/// Whether a candidate stands in a term, or with a log, for which this member may have promised otherwise before it
+/// booted.
+fn barred(ballot: &VoteRequest<TypeConfig>, bars: Standpoint) -> bool {
+    ballot.vote.leader_id.term <= bars.term && bars.term > 0 || ballot.last_log_id < bars.last_id()
 }
 
 /// A leader speaks under its own vote, granted by a quorum.

@@ -26,6 +26,8 @@ pub struct Settings {
     pub propose_timeout: Duration,
     /// One exchange with a peer.
     pub call_timeout: Duration,
+    /// Whether this member takes no part before [`crate::Consensus::admit`]: it does not trust its own disk.
+    pub awaits_admission: bool,
     /// Entries kept in the log although a snapshot holds them.
     pub log_kept: u64,
     /// Proposals under way at once.
@@ -47,6 +49,7 @@ impl Settings {
             election: (Duration::from_millis(300), Duration::from_millis(600)),
             propose_timeout: Duration::from_secs(5),
             call_timeout: Duration::from_secs(1),
+            awaits_admission: false,
             log_kept: LOG_KEPT,
             proposals_max: PROPOSALS_MAX,
             proposal_bytes_max: PROPOSAL_BYTES_MAX,
@@ -69,6 +72,8 @@ impl Settings {
             snapshot_policy: SnapshotPolicy::Never,
             max_in_snapshot_log_to_keep: self.log_kept,
             enable_pre_vote: Some(true),
+            // Switched on when it is admitted.
+            enable_elect: !self.awaits_admission,
             // Leadership is earned by an election also after a restart.
             enable_leader_restore: Some(false),
             // A follower whose disk was put back, or that lies, may say that it has less than it had. The leader sends

@@ -38,7 +38,7 @@ pub(crate) async fn heads(member: Arc<Member>) {
     let mut sent = 0;
     loop {
         every.tick().await;
-        if matches!(member.standing(), Standing::Sealed(_) | Standing::Failed(_)) {
+        if !matches!(member.standing(), Standing::Serving | Standing::Frozen(_)) {
             continue;
         }
         let applied = member.shown.load().applied;
@@ -150,7 +150,7 @@ pub(crate) fn take(member: &Arc<Member>, from: u16, gossip: v1::Gossip) {
     for head in gossip.heads {
         take_head(member, head);
     }
-    if !gossip.contested.is_empty() && !matches!(member.standing(), Standing::Sealed(_) | Standing::Failed(_)) {
+    if !gossip.contested.is_empty() && matches!(member.standing(), Standing::Serving | Standing::Frozen(_)) {
         answer_contested(member, from, &gossip.contested);
     }
     for signed in gossip.snapshots {

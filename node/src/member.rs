@@ -1,8 +1,10 @@
 //! What one running node is: its place, its keys of this boot, its store, and whether it may serve.
 
+use crate::admission::UNANNOUNCED;
 use crate::audit::NodeAudit;
 use crate::clocks;
 use crate::cosign::Following;
+use crate::fences::Fences;
 use crate::intake::Intake;
 use crate::machine::{Shown, ViewAdapter};
 use crate::peers::Peers;
@@ -33,8 +35,8 @@ const ANCHOR_EVERY: u64 = 256;
 /// Whether the node serves, and why not.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Standing {
-    /// It has not applied anything of this boot yet, or knows no leader.
-    Starting,
+    /// It has booted and waits: for the others to say where the log stands, then for its own boot keys in the log.
+    Booting(String),
     /// It serves.
     Serving,
     /// Its token is gone: keys are dropped, nothing is released, nothing is agreed to.
@@ -43,17 +45,20 @@ pub(crate) enum Standing {
     Frozen(u64),
     /// Its store failed.
     Failed(String),
+    /// Another boot of this node counts instead, with this counter.
+    Superseded(u64),
 }
 
 impl Standing {
     /// One word for status displays.
     pub(crate) fn word(&self) -> &'static str {
         match self {
-            Self::Starting => "starting",
+            Self::Booting(_) => "booting",
             Self::Serving => "serving",
             Self::Sealed(_) => "sealed",
             Self::Frozen(_) => "frozen",
             Self::Failed(_) => "failed",
+            Self::Superseded(_) => "superseded",
         }
     }
 
@@ -61,19 +66,30 @@ impl Standing {
     pub(crate) fn reason(&self) -> String {
         match self {
             Self::Serving => String::new(),
-            Self::Starting => "waiting for the cluster".to_owned(),
-            Self::Sealed(why) | Self::Failed(why) => why.clone(),
+            Self::Booting(why) | Self::Sealed(why) | Self::Failed(why) => why.clone(),
             Self::Frozen(index) => format!("contradicted by other nodes at log index {index}"),
+            Self::Superseded(counter) => {
+                format!("boot {counter} of this node counts instead: two processes have its keys")
+            }
         }
     }
 
-    /// The code with which requests are refused, if they are.
+    /// The code with which whatever depends on the log is refused, if it is.
     pub(crate) fn refusal(&self) -> Option<Code> {
         match self {
-            Self::Serving | Self::Starting => None,
+            Self::Booting(_) => Some(Code::Booting),
+            other => other.ended(),
+        }
+    }
+
+    /// The code with which everything is refused, if this process serves no more, or not while it stays so.
+    pub(crate) fn ended(&self) -> Option<Code> {
+        match self {
+            Self::Serving | Self::Booting(_) => None,
             Self::Sealed(_) => Some(Code::Sealed),
             Self::Frozen(_) => Some(Code::Frozen),
             Self::Failed(_) => Some(Code::DiskFull),
+            Self::Superseded(_) => Some(Code::Superseded),
         }
     }
 }
@@ -129,6 +145,8 @@ pub(crate) struct Member {
     pub(crate) consensus: Consensus,
     /// What may arrive at once.
     pub(crate) intake: Intake,
+    /// Which boots of the other nodes it listens to.
+    pub(crate) fences: Arc<Fences>,
     /// The other nodes.
     pub(crate) peers: Arc<Peers>,
     /// Its audit log.
@@ -174,18 +192,21 @@ impl Member {
         self.standing.borrow().clone()
     }
 
-    /// Changes the standing; sealed and failed are final for this process, and frozen ends with [`Self::thaw`].
+    /// Changes the standing; sealed, failed and superseded are final for this process, and frozen ends with [`Self::thaw`].
     pub(crate) fn set_standing(&self, standing: Standing) {
         self.standing.send_if_modified(|current| {
             let stays = match current {
-                Standing::Sealed(_) | Standing::Failed(_) => true,
-                Standing::Frozen(_) => matches!(standing, Standing::Serving | Standing::Starting | Standing::Frozen(_)),
-                Standing::Serving | Standing::Starting => false,
+                Standing::Sealed(_) | Standing::Failed(_) | Standing::Superseded(_) => true,
+                Standing::Frozen(_) => {
+                    matches!(standing, Standing::Serving | Standing::Booting(_) | Standing::Frozen(_))
+                }
+                Standing::Serving | Standing::Booting(_) => false,
             };
             if stays || *current == standing {
                 return false;
             }
-            self.peers.mute(matches!(standing, Standing::Frozen(_)));
+            self.peers
+                .mute(matches!(standing, Standing::Frozen(_) | Standing::Superseded(_)));
             *current = standing;
             true
         });
@@ -196,7 +217,7 @@ impl Member {
         let standing = if self.is_announced() {
             Standing::Serving
         } else {
-            Standing::Starting
+            Standing::Booting(UNANNOUNCED.to_owned())
         };
         self.standing.send_if_modified(|current| {
             let frozen = matches!(current, Standing::Frozen(_));

@@ -96,7 +96,7 @@ fn higher_level(member: &Member, needed: u32) -> Result<(), v1::Error> {
 
 /// Proposes an entry at this node, which must lead.
 pub(crate) async fn propose_here(member: &Arc<Member>, kind: u16, bytes: Bytes) -> Result<v1::Submitted, v1::Error> {
-    if let Some(code) = member.standing().refusal() {
+    if let Some(code) = member.standing().ended() {
         return Err(error(
             code,
             format!("node {}: {}", member.node, member.standing().reason()),

@@ -110,7 +110,7 @@ fn a_leader_that_replays_commands_is_noticed_by_both_followers_and_deposed() {
 fn a_leader_that_censors_stops_writes_and_tells_nobody_that_they_were_made() {
     for played in played(&Scenario {
         censors: true,
-        for_ms: 20_000,
+        for_ms: 40_000,
         ..Scenario::default()
     }) {
         assert_eq!(played.acknowledged, 0);
@@ -120,10 +120,14 @@ fn a_leader_that_censors_stops_writes_and_tells_nobody_that_they_were_made() {
     }
 }
 
+/// Of a snapshot that was lost on its way while the victim was cut off, the answer is awaited for 10 s.
+const OFFERED_AGAIN_MS: u64 = 16_000;
+
 /// The victim needs a snapshot and is offered one that lies; it takes over none, and no other harm is done.
 fn refused_snapshot(lie: Lie) {
     for played in played(&Scenario {
         starved: true,
+        for_ms: OFFERED_AGAIN_MS,
         ..telling(lie)
     }) {
         assert!(played.told > 0, "no snapshot was offered");
@@ -136,7 +140,7 @@ fn refused_snapshot(lie: Lie) {
 fn a_victim_takes_over_an_honest_snapshot() {
     for played in played(&Scenario {
         starved: true,
-        for_ms: 8_000,
+        for_ms: OFFERED_AGAIN_MS,
         ..Scenario::default()
     }) {
         assert!(played.snapshots > 0, "the scenario shows nothing about snapshots");

@@ -1,6 +1,7 @@
 //! One running node: the parts of `symbolon-node` around the same machine, gate, holder, heads and store, in the same
 //! order of steps, without sockets, tokens and system clocks.
 
+mod admission;
 mod boot;
 mod fragments;
 mod gossip;
@@ -26,6 +27,7 @@ use symbolon_custody::fragments::Holder;
 use symbolon_custody::gate::Scene;
 use symbolon_custody::heads::Heads;
 use symbolon_custody::snapshots::Collected;
+use symbolon_node::fences::Fences;
 use symbolon_node::machine::{Shown, ViewAdapter};
 use symbolon_node::vouch::Boots;
 use symbolon_store::{AuditLog, Local, MemoryDisk, Store};
@@ -70,6 +72,7 @@ pub(crate) struct Member {
     heads: Mutex<Heads>,
     snapshots: Arc<Mutex<Collected>>,
     boots_seen: Arc<Boots>,
+    fences: Fences,
     ticks: Mutex<BTreeMap<u32, v1::Tick>>,
     clock: Clock,
     dice: Mutex<Dice>,

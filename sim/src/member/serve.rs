@@ -1,6 +1,6 @@
 //! What a node does with a message: the network's side of `symbolon-node`'s server.
 
-use super::{Member, error, gossip, release, submit};
+use super::{Member, admission, error, gossip, release, submit};
 use crate::net::{Asked, Place, Serve, Served, Serving};
 use crate::sync::lock;
 use bytes::Bytes;
@@ -54,6 +54,7 @@ async fn peer(member: &Arc<Member>, node: u16, bytes: Bytes) -> Option<Bytes> {
             let why = "no node of the simulation asks for cosignatures";
             peer_response::Result::Error(error(Code::Malformed, why))
         }
+        peer_request::Kind::Witness(question) => admission::answer(member, node, question).await,
         peer_request::Kind::Gossip(gossip) => {
             gossip::take(member, node, gossip);
             peer_response::Result::Gossip(v1::GossipAck {})
