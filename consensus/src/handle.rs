@@ -14,11 +14,11 @@ use tokio::sync::{Semaphore, watch};
 use crate::apply::{Opening, StateAdapter};
 use crate::chain::{self, ChainValue};
 use crate::gate::{Gate, Standpoint};
-use crate::limits::PAYLOAD_BYTES_MAX;
+use crate::limits::{PAYLOAD_BYTES_MAX, TERMS_AHEAD_MAX};
 use crate::log::{FaultCell, LogAdapter};
 use crate::network::Network;
 use crate::progress::{Progress, Sample, Unapplied};
-use crate::receive::Receiver;
+use crate::receive::{Own, Receiver};
 use crate::snapshot::{SnapshotGuard, SnapshotMeta, SnapshotRefused};
 use crate::storage::{Storage, StoreFault};
 use crate::transport::Transport;
@@ -283,6 +283,15 @@ impl Consensus {
         Ok(own.max(self.inner.gate.bars().unwrap_or_default()))
     }
 
+    /// The highest term that this member believes others to be in.
+    ///
+    /// # Errors
+    /// [`AdmitError::Stopped`].
+    pub async fn credible_term(&self) -> Result<u64, AdmitError> {
+        let own = self.standpoint().await?.term;
+        Ok(own.saturating_add(TERMS_AHEAD_MAX))
+    }
+
     /// Lets a booted member take part, after others have told where they stand; `heard` is the furthest of that. From now
     /// on it grants no vote in terms up to that one, durably, and none, until it boots again, to a candidate whose log is
     /// behind.
@@ -366,7 +375,11 @@ impl Consensus {
 
     /// Answers a frame of member `from`, as its channel authenticates it.
     pub async fn receive(&self, from: u64, frame: Bytes) -> Bytes {
-        self.inner.receiver.receive(from, frame).await
+        let own = Own {
+            term: self.inner.log.term(),
+            last: self.inner.log.last(),
+        };
+        self.inner.receiver.receive(from, frame, own).await
     }
 
     /// This member's index.

@@ -89,6 +89,11 @@ impl LogAdapter {
         lock(&self.shared.tail).last
     }
 
+    /// The durable term.
+    pub(crate) fn term(&self) -> u64 {
+        lock(&self.shared.vote).map_or(0, |vote| vote.leader_id.term)
+    }
+
     /// Whether `check` holds for every entry of `sample` that is not applied yet. `false` also if some of them are no
     /// longer in memory.
     pub(crate) fn all_unapplied(&self, sample: Sample, mut check: impl FnMut(&Unapplied) -> bool) -> bool {

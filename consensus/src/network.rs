@@ -16,6 +16,7 @@ use openraft::raft::{
 use crate::frame::{AppendReply, Ballot, Refusal, Reply, Request, TransferReply};
 use crate::gate::Gate;
 use crate::limits::{CHUNK_BYTES_MAX, CHUNK_RECORDS_MAX};
+use crate::receive::credible;
 use crate::snapshot::{SnapshotData, SnapshotGuard, Source};
 use crate::transport::{Transport, TransportError};
 use crate::types::{RaftSnapshot, TypeConfig, Vote};
@@ -106,7 +107,7 @@ impl Peer {
             Request::Vote(ballot)
         };
         match self.call(RPCTypes::Vote, &request, option.soft_ttl()).await? {
-            Reply::Vote { vote, granted, last } => Ok(VoteResponse {
+            Reply::Vote { vote, granted, last } if credible(&vote, rpc.vote.leader_id.term) => Ok(VoteResponse {
                 vote,
                 vote_granted: granted,
                 last_log_id: last,
@@ -131,9 +132,12 @@ impl Peer {
             meta: Box::new(data.meta.clone()),
             evidence,
         };
-        if let Reply::Installed { vote } = self.snapshot_call(&offer).await? {
+        let ours = vote.leader_id.term;
+        match self.snapshot_call(&offer).await? {
             // The peer needs it no more, or has seen a newer leader.
-            return Ok(vote);
+            Reply::Installed { vote } if credible(&vote, ours) => return Ok(vote),
+            Reply::Taken => {}
+            _ => return Err(NetworkError::new(&Refusal::Inconsistent).into()),
         }
         let mut after: Option<Vec<u8>> = None;
         let mut number = 0u32;
@@ -154,7 +158,7 @@ impl Peer {
                 })
                 .await?
             {
-                Reply::Installed { vote } if last => return Ok(vote),
+                Reply::Installed { vote } if last && credible(&vote, ours) => return Ok(vote),
                 Reply::Taken if !last => number = number.saturating_add(1),
                 _ => return Err(NetworkError::new(&Refusal::Inconsistent).into()),
             }
@@ -199,7 +203,9 @@ impl RaftNetworkV2<TypeConfig> for Peer {
             // openraft takes these on trust and would stop on a conflict before the first entry, or on a 'higher' vote
             // that is not higher.
             Reply::Append(AppendReply::Conflict) if previous.is_some() => Ok(AppendEntriesResponse::Conflict),
-            Reply::Append(AppendReply::HigherVote(higher)) if higher > vote => {
+            Reply::Append(AppendReply::HigherVote(higher))
+                if higher > vote && credible(&higher, vote.leader_id.term) =>
+            {
                 Ok(AppendEntriesResponse::HigherVote(higher))
             }
             _ => Err(unreachable_by(&Refusal::Inconsistent)),

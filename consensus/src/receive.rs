@@ -12,6 +12,7 @@ use openraft::raft::{
 
 use crate::frame::{AppendReply, Ballot, Refusal, Reply, Request, TransferReply};
 use crate::gate::{Gate, Standpoint};
+use crate::limits::TERMS_AHEAD_MAX;
 use crate::progress::Progress;
 use crate::records::Record;
 use crate::snapshot::{SnapshotData, SnapshotGuard, SnapshotMeta, SnapshotRefused, Source, StateRoot};
@@ -32,6 +33,14 @@ pub(crate) struct Receiver {
     pub(crate) last_refusal: Mutex<Option<SnapshotRefused>>,
 }
 
+/// Where this member stands when a frame arrives.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Own {
+    pub(crate) term: u64,
+    /// The last entry of its log.
+    pub(crate) last: Option<LogId>,
+}
+
 /// A snapshot on its way.
 pub(crate) struct Incoming {
     from: u64,
@@ -45,9 +54,9 @@ pub(crate) struct Incoming {
 
 impl Receiver {
     /// Answers one frame of member `from`.
-    pub(crate) async fn receive(&self, from: u64, frame: Bytes) -> Bytes {
+    pub(crate) async fn receive(&self, from: u64, frame: Bytes, own: Own) -> Bytes {
         let reply = match Request::decode(frame) {
-            Ok(request) => self.handle(from, request).await.unwrap_or_else(Reply::Refused),
+            Ok(request) => self.handle(from, request, own).await.unwrap_or_else(Reply::Refused),
             Err(malformed) => {
                 tracing::warn!(from, %malformed, "a member sent a malformed frame");
                 Reply::Refused(Refusal::Malformed)
@@ -56,8 +65,12 @@ impl Receiver {
         reply.encode()
     }
 
-    async fn handle(&self, from: u64, request: Request) -> Result<Reply, Refusal> {
+    async fn handle(&self, from: u64, request: Request, own: Own) -> Result<Reply, Refusal> {
         let bars = self.gate.bars().ok_or(Refusal::NotAdmitted)?;
+        if request.vote().is_some_and(|vote| !credible(vote, own.term)) {
+            tracing::warn!(from, "a member claims a term that no elections lead to");
+            return Err(Refusal::Inconsistent);
+        }
         match request {
             Request::Append {
                 vote,
@@ -66,6 +79,10 @@ impl Receiver {
                 entries,
             } => {
                 check_append(from, &vote, previous, &entries)?;
+                if previous != own.last && self.contradicts(previous, &entries).await? {
+                    tracing::warn!(from, "a leader contradicts entries that are committed here");
+                    return Err(Refusal::Contradicts);
+                }
                 if !entries.is_empty() {
                     self.store.writable().map_err(|_| Refusal::NoRoom)?;
                 }
@@ -257,6 +274,19 @@ impl Receiver {
         Refusal::Snapshot
     }
 
+    /// Whether a leader claims another entry where one is committed here. openraft takes such entries for its own.
+    async fn contradicts(&self, previous: Option<LogId>, entries: &[Entry]) -> Result<bool, Refusal> {
+        let claimed: Vec<LogId> = previous
+            .into_iter()
+            .chain(entries.iter().map(|one| one.log_id))
+            .collect();
+        let contradicts = self.raft.with_raft_state(move |state| {
+            let committed = state.local_committed().copied();
+            contradicted(&claimed, committed, |index| state.log_ids.get(index))
+        });
+        contradicts.await.map_err(|_| Refusal::Stopped)
+    }
+
     /// No vote, and what the candidate needs to get further: the term, which openraft adopts, and the log to reach.
     async fn deny(&self, bars: Standpoint) -> Result<Reply, Refusal> {
         Ok(Reply::Vote {
@@ -283,6 +313,21 @@ impl Receiver {
 /// booted.
 fn barred(ballot: &VoteRequest<TypeConfig>, bars: Standpoint) -> bool {
     ballot.vote.leader_id.term <= bars.term && bars.term > 0 || ballot.last_log_id < bars.last_id()
+}
+
+/// Whether a member in `term` believes that another one is in that of `vote`.
+pub(crate) fn credible(vote: &Vote, term: u64) -> bool {
+    vote.leader_id.term <= term.saturating_add(TERMS_AHEAD_MAX)
+}
+
+/// Whether one of the `claimed` entries is another one than the member's `own` up to what is `committed`.
+fn contradicted(claimed: &[LogId], committed: Option<LogId>, own: impl Fn(u64) -> Option<LogId>) -> bool {
+    let Some(committed) = committed else { return false };
+    let below = claimed.iter().filter(|id| id.index <= committed.index);
+    // Of what is purged only the order is known: terms never fall.
+    below
+        .into_iter()
+        .any(|id| *id > committed || own(id.index).is_some_and(|own| own != *id))
 }
 
 /// A leader speaks under its own vote, granted by a quorum.
@@ -391,6 +436,37 @@ mod tests {
         assert!(check_ballot(1, ballot(Vote::new(3, 1))).is_ok());
         assert!(check_ballot(1, ballot(Vote::new(3, 2))).is_err());
         assert!(check_ballot(1, ballot(Vote::new_committed(3, 1))).is_err());
+    }
+
+    #[test]
+    fn other_entries_than_the_committed_ones_contradict_and_others_do_not() {
+        let own = |index: u64| match index {
+            0..=2 => None,
+            3..=5 => Some(log_id(2, index)),
+            6..=8 => Some(log_id(4, index)),
+            _ => None,
+        };
+        let committed = Some(log_id(4, 6));
+        let same = [log_id(1, 2), log_id(2, 3), log_id(4, 6)];
+        assert!(!contradicted(&same, committed, own));
+        assert!(
+            !contradicted(&[log_id(5, 7), log_id(5, 8)], committed, own),
+            "not committed"
+        );
+        for other in [log_id(1, 4), log_id(3, 5), log_id(5, 6), log_id(5, 2)] {
+            assert!(contradicted(&[other], committed, own), "{other}");
+        }
+        assert!(!contradicted(&[log_id(1, 4)], None, own), "nothing is committed");
+    }
+
+    #[test]
+    fn a_term_is_believed_that_elections_can_have_led_to() {
+        let vote = |term| Vote::new(term, 1);
+        assert!(credible(&vote(3), 9));
+        assert!(credible(&vote(9 + TERMS_AHEAD_MAX), 9));
+        assert!(!credible(&vote(10 + TERMS_AHEAD_MAX), 9));
+        assert!(!credible(&vote(u64::MAX), 9));
+        assert!(credible(&vote(u64::MAX), u64::MAX - 1));
     }
 
     #[test]

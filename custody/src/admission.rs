@@ -73,6 +73,9 @@ pub enum NoWitness {
     /// The boot statement in it is missing, wrong, or another node's.
     #[error("the answer carries no boot statement of the node that was asked")]
     Boot,
+    /// It claims a term further ahead than elections lead to.
+    #[error("the answer claims a term that no elections lead to")]
+    Term,
     /// The signature is not by that boot, or not for this one.
     #[error("the answer is not signed for this boot")]
     Signature,
@@ -82,18 +85,20 @@ pub enum NoWitness {
 pub struct Admission {
     own: v1::BootKeys,
     threshold: usize,
+    term_max: u64,
     heard: BTreeMap<u16, Option<Stand>>,
 }
 
 impl Admission {
-    /// For the node and boot of the statement `own`.
-    pub fn new(roster: &Roster, own: v1::BootKeys) -> Self {
+    /// For the node and boot of the statement `own`, which believes in terms up to `term_max`.
+    pub fn new(roster: &Roster, own: v1::BootKeys, term_max: u64) -> Self {
         let others = roster.nodes.iter().map(|node| node.index);
         let heard = others
             .filter(|node| u32::from(*node) != own.node)
             .map(|node| (node, None));
         Self {
             threshold: roster.threshold.into(),
+            term_max,
             heard: heard.collect(),
             own,
         }
@@ -137,6 +142,9 @@ impl Admission {
         let message = signed(&signer, statement, &self.own, &stand);
         let checked = provider.p256(&boot.signing_key, &message, &signature);
         checked.map_err(|_| NoWitness::Signature)?;
+        if stand.term > self.term_max || stand.last.is_some_and(|(term, _)| term > stand.term) {
+            return Err(NoWitness::Term);
+        }
         *slot = Some(stand);
         Ok(())
     }

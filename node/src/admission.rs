@@ -20,7 +20,8 @@ const AGAIN: Duration = Duration::from_millis(50);
 
 /// Asks until enough have answered, then takes part.
 pub(crate) async fn run(member: &Arc<Member>) -> Result<(), RunError> {
-    let mut admission = Admission::new(&member.roster, member.boot.statement.clone());
+    let term_max = member.consensus.credible_term().await?;
+    let mut admission = Admission::new(&member.roster, member.boot.statement.clone(), term_max);
     let (answers, mut answered) = mpsc::unbounded_channel();
     let mut asking = tokio::task::JoinSet::new();
     for node in member.peers.nodes() {
@@ -37,7 +38,11 @@ pub(crate) async fn run(member: &Arc<Member>) -> Result<(), RunError> {
         };
         if let Err(refused) = admission.take(node, &answer, &member.roster, member.provider.as_ref()) {
             tracing::warn!(node, %refused, "an answer to this boot does not count");
-            asking.spawn(ask(Arc::clone(member), node, answers.clone()));
+            let again = ask(Arc::clone(member), node, answers.clone());
+            asking.spawn(async {
+                tokio::time::sleep(AGAIN).await;
+                again.await;
+            });
         }
     };
     asking.abort_all();

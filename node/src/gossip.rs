@@ -22,6 +22,8 @@ use symbolon_wire::v1::{self, peer_request};
 
 /// A head is sent at least this often while the index moves.
 const HEAD_EVERY: Duration = Duration::from_millis(250);
+/// A head that does not move is told again every so many times.
+const TOLD_AGAIN: u32 = 2;
 /// A clock reading a second.
 const TICK_EVERY: Duration = Duration::from_secs(1);
 /// How long one message may take.
@@ -35,7 +37,8 @@ const CONTESTED_MAX: usize = 16;
 pub(crate) async fn heads(member: Arc<Member>) {
     let mut every = tokio::time::interval(HEAD_EVERY);
     every.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
-    let mut sent = 0;
+    let mut sent: Option<v1::Head> = None;
+    let mut since = 0;
     loop {
         every.tick().await;
         if !matches!(member.standing(), Standing::Serving | Standing::Frozen(_)) {
@@ -44,11 +47,15 @@ pub(crate) async fn heads(member: Arc<Member>) {
         let applied = member.shown.load().applied;
         compare(&member, applied);
         let frozen = matches!(member.standing(), Standing::Frozen(_));
-        if (applied == sent && !frozen) || applied == 0 {
+        since += 1;
+        let moved = sent.as_ref().is_none_or(|head| head.index != applied);
+        if applied == 0 || !(moved || frozen || since >= TOLD_AGAIN) {
             continue;
         }
-        if let Some(head) = own_head(&member, applied) {
-            sent = applied;
+        // What the others missed is told again: a node whose log does not move may be the one that differs.
+        let again = sent.take().filter(|_| !moved);
+        if let Some(head) = again.or_else(|| own_head(&member, applied)) {
+            (sent, since) = (Some(head.clone()), 0);
             tell(&member, head);
         }
     }

@@ -21,7 +21,8 @@ const AGAIN: Duration = Duration::from_millis(50);
 /// Asks until enough have answered, then takes part.
 pub(super) async fn run(member: &Arc<Member>) -> Result<(), AdmitError> {
     let (roster, provider) = (&member.site.roster, member.site.provider.as_ref());
-    let mut admission = Admission::new(roster, member.statement.clone());
+    let term_max = member.consensus.credible_term().await?;
+    let mut admission = Admission::new(roster, member.statement.clone(), term_max);
     let stand = loop {
         for node in admission.missing() {
             if let Some(answer) = ask(member, node).await

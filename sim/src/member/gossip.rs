@@ -24,6 +24,8 @@ use symbolon_wire::v1::{self, peer_request};
 use tokio::time::MissedTickBehavior;
 
 const HEAD_EVERY: Duration = Duration::from_millis(250);
+/// A head that does not move is told again every so many times; as in the node.
+const TOLD_AGAIN: u32 = 2;
 const TICK_EVERY: Duration = Duration::from_secs(1);
 const SEND_TIMEOUT: Duration = Duration::from_secs(1);
 const ANNOUNCE_AGAIN: Duration = Duration::from_millis(100);
@@ -32,7 +34,8 @@ const ANNOUNCE_AGAIN: Duration = Duration::from_millis(100);
 pub(super) async fn heads(member: Arc<Member>) {
     let mut every = tokio::time::interval(HEAD_EVERY);
     every.set_missed_tick_behavior(MissedTickBehavior::Skip);
-    let mut sent = 0;
+    let mut sent: Option<v1::Head> = None;
+    let mut since = 0;
     loop {
         every.tick().await;
         if member.consensus.fault().is_some() {
@@ -41,11 +44,14 @@ pub(super) async fn heads(member: Arc<Member>) {
         let applied = member.shown.load().applied;
         compare(&member, applied);
         let frozen = member.frozen.load(Ordering::Relaxed);
-        if (applied == sent && !frozen) || applied == 0 {
+        since += 1;
+        let moved = sent.as_ref().is_none_or(|head| head.index != applied);
+        if applied == 0 || !(moved || frozen || since >= TOLD_AGAIN) {
             continue;
         }
-        if let Some(head) = own_head(&member, applied) {
-            sent = applied;
+        let again = sent.take().filter(|_| !moved);
+        if let Some(head) = again.or_else(|| own_head(&member, applied)) {
+            (sent, since) = (Some(head.clone()), 0);
             tell(&member, head);
         }
     }
