@@ -195,6 +195,7 @@ impl Consensus {
             transport,
             guard: Arc::clone(&guard),
             call_timeout: settings.call_timeout,
+            believed: crate::network::Believed::default(),
         };
         let config = Arc::new(settings.raft()?);
         let started = Raft::new(settings.node, config, network, log.clone(), state).await;
@@ -211,6 +212,7 @@ impl Consensus {
             progress: Arc::clone(&progress),
             guard,
             incarnation: settings.incarnation,
+            voters: settings.voters.clone(),
             incoming: tokio::sync::Mutex::new(None),
             last_refusal: std::sync::Mutex::new(None),
         };
