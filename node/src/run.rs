@@ -7,7 +7,7 @@ use crate::cosign::{self, Following};
 use crate::fragments::{self, Dealt, News};
 use crate::gossip;
 use crate::http;
-use crate::intake::Intake;
+use crate::intake::{Intake, Latest};
 use crate::machine::{NodeMachine, ViewAdapter, nothing_shown};
 use crate::member::{Boot, Counters, Member, Standing};
 use crate::peers::{Peers, RaftTransport};
@@ -334,7 +334,8 @@ pub(crate) async fn run(config: Config) -> Result<(), RunError> {
         boots: Arc::clone(&boots_seen),
         collected: Arc::clone(&snapshots),
     };
-    let settings = Settings::new(config.node.into(), roster.cluster.0, roster.hash);
+    let mut settings = Settings::new(config.node.into(), roster.cluster.0, roster.hash);
+    settings.voters = roster.nodes.iter().map(|node| node.index.into()).collect();
     let transport: Arc<dyn Transport> = Arc::new(RaftTransport(Arc::clone(&peers)));
     #[cfg(feature = "sabotage")]
     let transport = crate::sabotage::transport(transport);
@@ -346,7 +347,7 @@ pub(crate) async fn run(config: Config) -> Result<(), RunError> {
         Arc::new(guard),
     )
     .await?;
-    gossip::keep_boot(&roster, &AwsLc, &boots_seen, &boot.statement);
+    boots_seen.keep(&roster, &AwsLc, &boot.statement);
     let info = keys.token.root.info()?;
     let hello = v1::Hello {
         protocol: symbolon_wire::PROTOCOL,
@@ -366,6 +367,7 @@ pub(crate) async fn run(config: Config) -> Result<(), RunError> {
         store,
         consensus,
         intake: Intake::new(&roster),
+        inbound: Latest::default(),
         peers,
         shown,
         holder: ArcSwapOption::from_pointee(holder),
@@ -410,6 +412,9 @@ async fn serve(
     match member.consensus.initialize(voters).await {
         Ok(()) | Err(InitializeError::Already) => {}
         Err(refused) => return Err(refused.into()),
+    }
+    for node in member.roster.indices() {
+        member.keep_logged_boot(node);
     }
     tokio::spawn(gossip::heads(Arc::clone(&member)));
     tokio::spawn(gossip::ticks(Arc::clone(&member)));
@@ -461,6 +466,7 @@ async fn follow(member: Arc<Member>, mut happened: mpsc::UnboundedReceiver<Effec
             Effect::FeatureLevel { level } => tracing::info!(level, "the feature level rose"),
             Effect::Booted { node, counter } => {
                 tracing::info!(node, counter, "a node booted");
+                member.keep_logged_boot(node);
                 // It may have been the last that did not know the next level.
                 if member.consensus.leader() == Some(u64::from(member.node)) {
                     gossip::raise_level(&member).await;

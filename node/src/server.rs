@@ -325,15 +325,20 @@ async fn serve_peer(member: &Arc<Member>, connection: &Connection, leaf: &Leaf, 
         return connection.close(3_u32.into(), b"not a node");
     };
     drop(stranger);
+    if let Some(oldest) = member.inbound.begins(node, connection.stable_id(), connection.clone()) {
+        oldest.close(6_u32.into(), b"replaced by later connections");
+    }
     connection.set_max_concurrent_bi_streams(VarInt::from_u32(PEER_STREAMS));
     connection.set_receive_window(VarInt::from_u32(64 * 1024 * 1024));
     while let Ok((send, receive)) = connection.accept_bi().await {
         if member.is_excluded(node) {
-            return connection.close(1_u32.into(), b"equivocation");
+            connection.close(1_u32.into(), b"equivocation");
+            break;
         }
         let (member, budgets) = (Arc::clone(member), budgets.clone());
         tokio::spawn(async move { peer_request(&member, node, &budgets, send, receive).await });
     }
+    member.inbound.ends(node, connection.stable_id());
 }
 
 /// Which node it is, and the budget of what it sends.
@@ -349,7 +354,7 @@ async fn introduced(member: &Arc<Member>, connection: &Connection, leaf: &Leaf) 
     else {
         return None;
     };
-    let (node, boot) = gossip::keep_boot(&member.roster, member.provider.as_ref(), &member.boots_seen, &statement)?;
+    let (node, boot) = member.keep_boot(&statement)?;
     let identity = &member.roster.node(node)?.identity;
     leaf.issued_by(identity, member.provider.as_ref()).ok()?;
     let applied = member.shown.load().boots.get(&node).map_or(0, |boot| boot.counter);
@@ -388,13 +393,10 @@ async fn peer_request(
                 None => member.consensus.receive(node.into(), frame).await,
             })
         }
-        Ok(Some(peer_request::Kind::Propose(propose))) => {
-            let kind = u16::try_from(propose.kind).unwrap_or(u16::MAX);
-            match submit::propose_here(member, kind, propose.payload).await {
-                Ok(submitted) => peer_response::Result::Submitted(submitted),
-                Err(refused) => peer_response::Result::Error(refused),
-            }
-        }
+        Ok(Some(peer_request::Kind::Propose(propose))) => match submit::propose_for(member, propose).await {
+            Ok(submitted) => peer_response::Result::Submitted(submitted),
+            Err(refused) => peer_response::Result::Error(refused),
+        },
         Ok(Some(peer_request::Kind::Gossip(gossip))) => {
             gossip::take(member, node, gossip);
             peer_response::Result::Gossip(v1::GossipAck {})
