@@ -231,18 +231,17 @@ async fn marks_that_follow_each_other_closely_keep_few_states() {
     assert!(most <= 4, "{most} states are kept at once");
 
     // Those that come later are described as before.
-    let idle = Duration::from_millis(20);
-    let mut described = None;
-    for _ in 0..100 {
-        tokio::time::sleep(idle).await;
+    let mut described = false;
+    for _ in 0..50 {
         let index = propose(&[&member], mark()).await.unwrap().index;
-        tokio::time::sleep(idle).await;
-        described = member.marks().borrow().clone().filter(|meta| meta.index == index);
-        if described.is_some() {
+        let mut marks = member.marks();
+        let it = marks.wait_for(|meta| meta.as_ref().is_some_and(|meta| meta.index == index));
+        described = tokio::time::timeout(Duration::from_millis(500), it).await.is_ok();
+        if described {
             break;
         }
     }
-    assert!(described.is_some(), "no later mark was described");
+    assert!(described, "no later mark was described");
 }
 
 #[test]
