@@ -218,6 +218,7 @@ impl Consensus {
             guard: Arc::clone(&guard),
             gate: Arc::clone(&gate),
             call_timeout: settings.call_timeout,
+            believed: crate::network::Believed::default(),
         };
         let config = Arc::new(settings.raft()?);
         let started = Raft::new(settings.node, config, network, log.clone(), state).await;
@@ -235,6 +236,7 @@ impl Consensus {
             guard,
             gate: Arc::clone(&gate),
             incarnation: settings.incarnation,
+            voters: settings.voters.clone(),
             incoming: tokio::sync::Mutex::new(None),
             last_refusal: std::sync::Mutex::new(None),
         };

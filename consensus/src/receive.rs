@@ -3,6 +3,7 @@
 //! openraft assumes honest peers and stops on input that an honest peer cannot produce. Whatever it would stop on is
 //! refused here.
 
+use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
@@ -17,7 +18,7 @@ use crate::progress::Progress;
 use crate::records::Record;
 use crate::snapshot::{SnapshotData, SnapshotGuard, SnapshotMeta, SnapshotRefused, Source, StateRoot};
 use crate::storage::{Staging, Storage};
-use crate::types::{Entry, LogId, Raft, RaftSnapshot, TypeConfig, Vote, term_of};
+use crate::types::{Entry, EntryPayload, LogId, Raft, RaftSnapshot, TypeConfig, Vote, term_of};
 
 /// The receiving side of one member.
 pub(crate) struct Receiver {
@@ -28,6 +29,8 @@ pub(crate) struct Receiver {
     pub(crate) guard: Arc<dyn SnapshotGuard>,
     pub(crate) gate: Arc<Gate>,
     pub(crate) incarnation: u64,
+    /// Who votes, by the roster; empty: not checked.
+    pub(crate) voters: BTreeSet<u64>,
     /// At most one snapshot is on its way; a new offer replaces it.
     pub(crate) incoming: tokio::sync::Mutex<Option<Incoming>>,
     pub(crate) last_refusal: Mutex<Option<SnapshotRefused>>,
@@ -79,6 +82,7 @@ impl Receiver {
                 entries,
             } => {
                 check_append(from, &vote, previous, &entries)?;
+                check_members(&self.voters, &entries)?;
                 if previous != own.last && self.contradicts(previous, &entries).await? {
                     tracing::warn!(from, "a leader contradicts entries that are committed here");
                     return Err(Refusal::Contradicts);
@@ -359,6 +363,27 @@ fn check_append(from: u64, vote: &Vote, previous: Option<LogId>, entries: &[Entr
     Ok(())
 }
 
+/// A membership counts from the moment it is appended: a leader that may log any could make itself the only voter, and the
+/// others would never elect anybody again.
+fn check_members(voters: &BTreeSet<u64>, entries: &[Entry]) -> Result<(), Refusal> {
+    let allowed = |entry: &Entry| match &entry.payload {
+        EntryPayload::Membership(membership) => {
+            let one = membership.get_joint_config().as_slice();
+            one == std::slice::from_ref(voters) && membership.learner_ids().next().is_none()
+        }
+        EntryPayload::Blank | EntryPayload::Normal(_) => true,
+    };
+    #[cfg(feature = "sabotage")]
+    if symbolon_sabotage::Bug::MembershipUnchecked.on() {
+        return Ok(());
+    }
+    if voters.is_empty() || entries.iter().all(allowed) {
+        Ok(())
+    } else {
+        Err(Refusal::Inconsistent)
+    }
+}
+
 /// A candidate asks for itself, and has no leader's vote yet.
 fn check_ballot(from: u64, ballot: Ballot) -> Result<VoteRequest<TypeConfig>, Refusal> {
     let Ballot { vote, last, transfer } = ballot;
@@ -376,7 +401,7 @@ fn check_ballot(from: u64, ballot: Ballot) -> Result<VoteRequest<TypeConfig>, Re
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::types::{EntryPayload, log_id};
+    use crate::types::{Membership, log_id};
 
     fn blanks(ids: &[(u64, u64)]) -> Vec<Entry> {
         ids.iter()
@@ -423,6 +448,29 @@ mod tests {
         ] {
             let checked = check_append(1, &vote, Some(log_id(2, 4)), &blanks(ids));
             assert_eq!(checked, Err(Refusal::Inconsistent), "{ids:?}");
+        }
+    }
+
+    #[test]
+    fn a_membership_other_than_the_rosters_is_refused() {
+        let voters = BTreeSet::from([1, 2, 3]);
+        let logged = |configs: Vec<BTreeSet<u64>>, nodes: &[u64]| {
+            let membership = Membership::new_with_defaults(configs, nodes.iter().copied());
+            [Entry {
+                log_id: log_id(1, 0),
+                payload: EntryPayload::Membership(membership),
+            }]
+        };
+        let same = logged(vec![voters.clone()], &[]);
+        assert_eq!(check_members(&voters, &same), Ok(()));
+        assert_eq!(check_members(&voters, &blanks(&[(1, 1)])), Ok(()));
+        let alone = BTreeSet::from([3]);
+        for other in [
+            logged(vec![alone.clone()], &[]),
+            logged(vec![voters.clone(), alone], &[]),
+            logged(vec![voters.clone()], &[4]),
+        ] {
+            assert_eq!(check_members(&voters, &other), Err(Refusal::Inconsistent), "{other:?}");
         }
     }
 

@@ -1,5 +1,6 @@
 //! What a member of the cluster is told when it starts.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use openraft::{Config, SnapshotPolicy};
@@ -17,6 +18,8 @@ pub struct Settings {
     pub genesis_hash: [u8; 32],
     /// Which life of the cluster this is; 0 until it is restored from a backup.
     pub incarnation: u64,
+    /// Who votes, by the roster. Until rosters change, no leader makes it anybody else; empty: not checked.
+    pub voters: BTreeSet<u64>,
     /// How often a leader makes itself heard.
     pub heartbeat: Duration,
     /// A follower that hears nothing for the upper bound, and then for a random time between both, stands for election.
@@ -45,6 +48,7 @@ impl Settings {
             cluster,
             genesis_hash,
             incarnation: 0,
+            voters: BTreeSet::new(),
             heartbeat: Duration::from_millis(100),
             election: (Duration::from_millis(300), Duration::from_millis(600)),
             propose_timeout: Duration::from_secs(5),

@@ -19,7 +19,7 @@ pub struct Claim {
     pub index: u64,
     /// Chain value there.
     pub chain: Hash,
-    /// SHA-256 over all replicated records.
+    /// Hash over all that the snapshot claims: the root of all replicated records, its term, membership and size.
     pub state_root: Hash,
 }
 

@@ -5,7 +5,7 @@ use crate::audit::NodeAudit;
 use crate::clocks;
 use crate::cosign::Following;
 use crate::fences::Fences;
-use crate::intake::Intake;
+use crate::intake::{Intake, Latest};
 use crate::machine::{Shown, ViewAdapter};
 use crate::peers::Peers;
 use crate::vouch::Boots;
@@ -22,6 +22,7 @@ use symbolon_custody::fragments::Holder;
 use symbolon_custody::gate::Scene;
 use symbolon_custody::heads::Heads;
 use symbolon_custody::snapshots::Collected;
+use symbolon_state::{BootView, query};
 use symbolon_store::{Local, Store};
 use symbolon_wire::Code;
 use symbolon_wire::roster::Roster;
@@ -147,6 +148,8 @@ pub(crate) struct Member {
     pub(crate) intake: Intake,
     /// Which boots of the other nodes it listens to.
     pub(crate) fences: Arc<Fences>,
+    /// Connections that other nodes have opened.
+    pub(crate) inbound: Latest<quinn::Connection>,
     /// The other nodes.
     pub(crate) peers: Arc<Peers>,
     /// Its audit log.
@@ -237,13 +240,36 @@ impl Member {
         boot.is_some_and(|boot| boot.signing_key == self.boot.own_key)
     }
 
+    /// Verifies and keeps a boot statement; `None` if it is not one.
+    pub(crate) fn keep_boot(&self, statement: &v1::BootKeys) -> Option<(u16, BootView)> {
+        self.boots_seen.keep(&self.roster, self.provider.as_ref(), statement)
+    }
+
+    /// Keeps the statement of a node's newest logged boot, which it need not have shown here: heads are passed on with it.
+    pub(crate) fn keep_logged_boot(&self, node: u16) {
+        let reader = self.store.reader();
+        match query::boots(&ViewAdapter::new(&reader), node) {
+            Ok(mut logged) => {
+                if let Some((statement, _)) = logged.pop() {
+                    self.keep_boot(&statement);
+                }
+            }
+            Err(fault) => tracing::error!(%fault, node, "the boots of a node cannot be read"),
+        }
+    }
+
     /// The key of a node's boot: seen on a connection or in gossip, or applied.
     pub(crate) fn signing_key(&self, node: u16, counter: u64) -> Option<VerifyingKey> {
+        self.signing_keys(node, counter).into_iter().next()
+    }
+
+    /// All keys under which a node signs that boot: one, of an honest node.
+    pub(crate) fn signing_keys(&self, node: u16, counter: u64) -> Vec<VerifyingKey> {
         let applied = self.shown.load();
         let applied = applied.boots.get(&node).filter(|boot| boot.counter == counter);
-        applied
-            .map(|boot| boot.signing_key.clone())
-            .or_else(|| self.boots_seen.signing_key(node, counter))
+        let applied = applied.map(|boot| boot.signing_key.clone());
+        let seen = self.boots_seen.signing_keys(node, counter);
+        applied.into_iter().chain(seen).collect()
     }
 
     /// The checkpoint key of a node's boot, likewise.

@@ -9,7 +9,7 @@ use crate::fences::Fences;
 use crate::fragments::{self, Dealt, News};
 use crate::gossip;
 use crate::http;
-use crate::intake::Intake;
+use crate::intake::{Intake, Latest};
 use crate::machine::{NodeMachine, ViewAdapter, nothing_shown};
 use crate::member::{Boot, Counters, Member, Standing};
 use crate::peers::{Peers, RaftTransport};
@@ -366,6 +366,7 @@ pub(crate) async fn run(config: Config) -> Result<(), RunError> {
     };
     let mut settings = Settings::new(config.node.into(), roster.cluster.0, roster.hash);
     settings.awaits_admission = true;
+    settings.voters = roster.nodes.iter().map(|node| node.index.into()).collect();
     let transport: Arc<dyn Transport> = Arc::new(RaftTransport(Arc::clone(&peers)));
     #[cfg(feature = "sabotage")]
     let transport = crate::sabotage::transport(transport);
@@ -377,7 +378,7 @@ pub(crate) async fn run(config: Config) -> Result<(), RunError> {
         Arc::new(guard),
     )
     .await?;
-    gossip::keep_boot(&roster, &AwsLc, &boots_seen, &boot.statement);
+    boots_seen.keep(&roster, &AwsLc, &boot.statement);
     let info = keys.token.root.info()?;
     let hello = v1::Hello {
         protocol: symbolon_wire::PROTOCOL,
@@ -398,6 +399,7 @@ pub(crate) async fn run(config: Config) -> Result<(), RunError> {
         consensus,
         intake: Intake::new(&roster),
         fences,
+        inbound: Latest::default(),
         peers,
         shown,
         holder: ArcSwapOption::from_pointee(holder),
@@ -438,6 +440,9 @@ async fn serve(
                 tracing::error!(%reason, %listen, "health and metrics are not served");
             }
         });
+    }
+    for node in member.roster.indices() {
+        member.keep_logged_boot(node);
     }
     tokio::spawn(gossip::heads(Arc::clone(&member)));
     tokio::spawn(gossip::ticks(Arc::clone(&member)));
@@ -503,6 +508,7 @@ async fn follow(member: Arc<Member>, mut happened: mpsc::UnboundedReceiver<Effec
             Effect::FeatureLevel { level } => tracing::info!(level, "the feature level rose"),
             Effect::Booted { node, counter } => {
                 tracing::info!(node, counter, "a node booted");
+                member.keep_logged_boot(node);
                 // It may have been the last that did not know the next level.
                 if member.consensus.leader() == Some(u64::from(member.node)) {
                     gossip::raise_level(&member).await;

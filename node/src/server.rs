@@ -327,16 +327,21 @@ async fn serve_peer(member: &Arc<Member>, connection: &Connection, leaf: &Leaf, 
         return connection.close(3_u32.into(), b"not a node");
     };
     drop(stranger);
+    if let Some(oldest) = member.inbound.begins(node, connection.stable_id(), connection.clone()) {
+        oldest.close(6_u32.into(), b"replaced by later connections");
+    }
     connection.set_max_concurrent_bi_streams(VarInt::from_u32(PEER_STREAMS));
     connection.set_receive_window(VarInt::from_u32(64 * 1024 * 1024));
     let statement = Arc::new(statement);
     while let Ok((send, receive)) = connection.accept_bi().await {
         if member.is_excluded(node) {
-            return connection.close(1_u32.into(), b"equivocation");
+            connection.close(1_u32.into(), b"equivocation");
+            break;
         }
         let (member, budgets, statement) = (Arc::clone(member), budgets.clone(), Arc::clone(&statement));
         tokio::spawn(async move { peer_request(&member, (node, &statement), &budgets, send, receive).await });
     }
+    member.inbound.ends(node, connection.stable_id());
 }
 
 /// Which boot of which node it is, and the budget of what it sends.
@@ -356,7 +361,7 @@ async fn introduced(
     else {
         return None;
     };
-    let (node, boot) = gossip::keep_boot(&member.roster, member.provider.as_ref(), &member.boots_seen, &statement)?;
+    let (node, boot) = member.keep_boot(&statement)?;
     let identity = &member.roster.node(node)?.identity;
     leaf.issued_by(identity, member.provider.as_ref()).ok()?;
     if let Some(newer) = member.fences.superseding(node, &BootId::of(&statement)) {
@@ -418,8 +423,7 @@ async fn peer_request(
         }
         Ok(Some(peer_request::Kind::Propose(propose))) => {
             drop(passed);
-            let kind = u16::try_from(propose.kind).unwrap_or(u16::MAX);
-            match submit::propose_here(member, kind, propose.payload).await {
+            match submit::propose_for(member, propose).await {
                 Ok(submitted) => peer_response::Result::Submitted(submitted),
                 Err(refused) => peer_response::Result::Error(refused),
             }

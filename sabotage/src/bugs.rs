@@ -195,6 +195,18 @@ bugs! {
     "Entries of a leader are taken whatever their order and terms."
     AppendUnchecked "append-unchecked" at "consensus/src/receive.rs" breaks "claim 21"
         Fails "consensus/src/receive.rs" "receive::tests::entries_with_a_gap_a_repeat_or_a_falling_or_future_term_are_refused";
+    "A leader may log any membership."
+    MembershipUnchecked "membership-unchecked" at "consensus/src/receive.rs" breaks "docs/proofs.md: no leader decides who votes"
+        Fails "sim/tests/malicious.rs" "a_leader_that_logs_another_membership_changes_nobodys";
+    "Nodes sign the state root of a snapshot alone, and nothing else that it claims."
+    SnapshotMetaUnsigned "snapshot-meta-unsigned" at "consensus/src/snapshot.rs" breaks "docs/proofs.md: a snapshot is taken only on the word of t others"
+        Fails "sim/tests/malicious.rs" "a_snapshot_with_another_membership_is_refused";
+    "Every mark is kept and described, however many come at once."
+    EveryMarkKept "every-mark-kept" at "consensus/src/apply.rs" breaks "claim 21"
+        Fails "store/tests/snapshot.rs" "marks_that_follow_each_other_closely_keep_few_states";
+    "A leader believes every follower that there is a later one."
+    LaterLeaderBelieved "later-leader-believed" at "consensus/src/network.rs" breaks "docs/proofs.md: one follower does not depose leader after leader"
+        Fails "sim/tests/malicious.rs" "a_follower_that_claims_a_later_leader_stops_nobody_for_long";
 
     // store
     "Syncs only pretend."
@@ -206,6 +218,11 @@ bugs! {
     "A sealed value opens at any place of the disk."
     SealedForAnyPlace "sealed-for-any-place" at "store/src/barrier.rs" breaks "claim 2"
         Fails "store/src/barrier.rs" "barrier::tests::what_is_sealed_opens_at_its_place_only";
+
+    // node
+    "Heads are passed on without the boot statements under which they were signed."
+    BootsNotPassedOn "boots-not-passed-on" at "node/src/vouch.rs" breaks "claim 22"
+        Fails "sim/tests/malicious.rs" "two_followers_to_whom_the_leader_shows_different_boots_never_both_go_on";
 
     // client
     "The signature over a reply is not verified."

@@ -39,6 +39,8 @@ pub struct Scenario {
     pub lies: Vec<Lie>,
     /// It signs no heads.
     pub silent: bool,
+    /// It shows each of the others another boot, and signs for each the history that this one has.
+    pub two_faced: bool,
     /// It lets no command pass.
     pub censors: bool,
     /// It follows, and does not lead.
@@ -72,6 +74,8 @@ pub struct Played {
     pub diverged_ms: Option<u64>,
     /// Honest nodes that serve at the end.
     pub serving: BTreeSet<u16>,
+    /// Who may vote in the end, as all honest nodes see it together.
+    pub voters: BTreeSet<u16>,
     /// Writes that were asked for and acknowledged while it lied.
     pub acknowledged: usize,
     /// Writes that were acknowledged while it lied, and that no honest node has.
@@ -96,6 +100,7 @@ pub fn play(seed: u64, scenario: &Scenario) -> Result<Played, RunError> {
             node: LIAR,
             lies: Lies::new(scenario.lies.clone()),
             silent: scenario.silent,
+            two_faced: scenario.two_faced,
             censors: scenario.censors,
             serving: scenario.serves.and_then(Lying::telling).map(Arc::new),
         };
@@ -136,6 +141,7 @@ async fn perform(world: World, lies: &Lies, scenario: &Scenario) -> Result<Playe
     let mut played = Played {
         told: lies.told(),
         serving: serving(&cluster, &honest),
+        voters: voters(&cluster, &honest),
         ..Played::default()
     };
     let events = site.recorder.events();
@@ -223,6 +229,20 @@ fn serving(cluster: &Cluster, honest: &BTreeSet<u16>) -> BTreeSet<u16> {
     let members = cluster.members().into_iter();
     let serving = members.filter(|member| honest.contains(&member.node) && member.serving());
     serving.map(|member| member.node).collect()
+}
+
+/// Members that every honest node takes for voters.
+fn voters(cluster: &Cluster, honest: &BTreeSet<u16>) -> BTreeSet<u16> {
+    let members = cluster.members().into_iter();
+    let seen: Vec<BTreeSet<u64>> = members
+        .filter(|member| honest.contains(&member.node))
+        .map(|member| member.consensus.status().voters)
+        .collect();
+    let all = seen
+        .iter()
+        .flatten()
+        .filter(|voter| seen.iter().all(|one| one.contains(voter)));
+    all.filter_map(|voter| u16::try_from(*voter).ok()).collect()
 }
 
 impl Played {

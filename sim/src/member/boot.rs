@@ -5,7 +5,7 @@ use super::fragments::{self, Dealt};
 use super::gossip;
 use super::release;
 use super::watched::Watched;
-use super::{Hardware, Member};
+use super::{Face, Hardware, Member};
 use crate::error::BootError;
 use crate::history::{Leaf, What};
 use crate::limits::LOG_KEPT;
@@ -15,6 +15,7 @@ use crate::sync::lock;
 use crate::tasks::Tasks;
 use bytes::Bytes;
 use prost::Message;
+use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
@@ -103,9 +104,26 @@ async fn count_boot(store: &Store, node: u16) -> Result<u64, BootError> {
     Ok(counter)
 }
 
-struct Keys {
-    signing: SigningKey,
-    statement: v1::BootKeys,
+pub(super) struct Keys {
+    pub(super) signing: SigningKey,
+    pub(super) statement: v1::BootKeys,
+}
+
+/// What a malicious node shows to the others, if it shows each of them another boot.
+fn faces(hardware: &Hardware, site: &Site, own: &Signer) -> BTreeMap<u16, Face> {
+    let two_faced = site.liar(hardware.node).is_some_and(|liar| liar.two_faced);
+    let others = if two_faced {
+        site.others(hardware.node)
+    } else {
+        Vec::new()
+    };
+    let made = others.into_iter().map(|other| {
+        let boot_counter = own.boot_counter.saturating_add(other.into());
+        let signer = Signer { boot_counter, ..*own };
+        let keys = make_keys(hardware, site, &signer);
+        (other, Face { signer, keys })
+    });
+    made.collect()
 }
 
 fn make_keys(hardware: &Hardware, site: &Site, signer: &Signer) -> Keys {
@@ -148,6 +166,7 @@ pub(crate) async fn boot(hardware: &Hardware, site: &Arc<Site>) -> Result<Arc<Me
         boot_counter: count_boot(&store, node).await?,
     };
     let Keys { signing, statement } = make_keys(hardware, site, &signer);
+    let faces = faces(hardware, site, &signer);
     let own_key = signing.verifying_key().clone();
 
     let fences = Fences::open(store.local(), &roster)?;
@@ -170,6 +189,7 @@ pub(crate) async fn boot(hardware: &Hardware, site: &Arc<Site>) -> Result<Arc<Me
     let mut settings = Settings::new(node.into(), roster.cluster.0, roster.hash);
     settings.log_kept = LOG_KEPT;
     settings.awaits_admission = true;
+    settings.voters = roster.indices().into_iter().map(u64::from).collect();
     let frozen = Arc::new(AtomicBool::new(false));
     let way = Way {
         net: site.net.clone(),
@@ -199,6 +219,7 @@ pub(crate) async fn boot(hardware: &Hardware, site: &Arc<Site>) -> Result<Arc<Me
         signing,
         own_key,
         statement,
+        faces,
         local: store.local(),
         store,
         consensus,
