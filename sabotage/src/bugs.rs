@@ -137,6 +137,12 @@ bugs! {
     "The feature level rises before every node supports it."
     LevelTooEarly "level-too-early" at "state/src/machine.rs" breaks "equal chains and state roots at equal index"
         Fails "state/tests/commands.rs" "the_feature_level_rises_only_when_every_node_supports_it";
+    "The feature level rises when t nodes support it, not all."
+    LevelByMajority "level-by-majority" at "state/src/machine.rs" breaks "equal chains and state roots at equal index"
+        Fails "state/tests/upgrade.rs" "in_no_mixture_of_builds_does_the_level_rise_and_no_node_stops";
+    "The next build does what comes with its level at once, whatever level is in force."
+    NextAtOnce "next-at-once" at "state/src/levels.rs" breaks "equal chains and state roots at equal index"
+        Fails "state/tests/upgrade.rs" "below_the_level_two_builds_apply_every_log_alike";
     "A dealing may use another dealer's sealing session."
     SessionOfAnotherDealer "session-of-another-dealer" at "state/src/dealings.rs" breaks "claim 4"
         Fails "state/tests/writes.rs" "a_session_of_another_dealer_is_refused";
