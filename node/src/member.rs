@@ -41,6 +41,8 @@ pub(crate) enum Standing {
     Sealed(String),
     /// Its log is contradicted by others.
     Frozen(u64),
+    /// Its state is: t others signed another one at this mark.
+    Diverged(u64),
     /// Its store failed.
     Failed(String),
 }
@@ -52,7 +54,7 @@ impl Standing {
             Self::Starting => "starting",
             Self::Serving => "serving",
             Self::Sealed(_) => "sealed",
-            Self::Frozen(_) => "frozen",
+            Self::Frozen(_) | Self::Diverged(_) => "frozen",
             Self::Failed(_) => "failed",
         }
     }
@@ -64,6 +66,10 @@ impl Standing {
             Self::Starting => "waiting for the cluster".to_owned(),
             Self::Sealed(why) | Self::Failed(why) => why.clone(),
             Self::Frozen(index) => format!("contradicted by other nodes at log index {index}"),
+            Self::Diverged(index) => format!(
+                "its state at log index {index} is not the one that t other nodes signed: keep its disk and compare the builds \
+                 of all nodes (`symbolon status --wide`)"
+            ),
         }
     }
 
@@ -72,7 +78,7 @@ impl Standing {
         match self {
             Self::Serving | Self::Starting => None,
             Self::Sealed(_) => Some(Code::Sealed),
-            Self::Frozen(_) => Some(Code::Frozen),
+            Self::Frozen(_) | Self::Diverged(_) => Some(Code::Frozen),
             Self::Failed(_) => Some(Code::DiskFull),
         }
     }
@@ -174,18 +180,19 @@ impl Member {
         self.standing.borrow().clone()
     }
 
-    /// Changes the standing; sealed and failed are final for this process, and frozen ends with [`Self::thaw`].
+    /// Changes the standing; sealed, failed and diverged are final for this process, and frozen ends with [`Self::thaw`].
     pub(crate) fn set_standing(&self, standing: Standing) {
         self.standing.send_if_modified(|current| {
             let stays = match current {
-                Standing::Sealed(_) | Standing::Failed(_) => true,
+                Standing::Sealed(_) | Standing::Failed(_) | Standing::Diverged(_) => true,
                 Standing::Frozen(_) => matches!(standing, Standing::Serving | Standing::Starting | Standing::Frozen(_)),
                 Standing::Serving | Standing::Starting => false,
             };
             if stays || *current == standing {
                 return false;
             }
-            self.peers.mute(matches!(standing, Standing::Frozen(_)));
+            self.peers
+                .mute(matches!(standing, Standing::Frozen(_) | Standing::Diverged(_)));
             *current = standing;
             true
         });

@@ -181,6 +181,9 @@ bugs! {
     "A snapshot is taken over without anybody's word for it."
     SnapshotUnvouched "snapshot-unvouched" at "custody/src/snapshots.rs" breaks "docs/proofs.md: a snapshot is taken only on the word of t others"
         Fails "custody/tests/snapshots.rs" "t_others_are_enough_and_one_fewer_is_not";
+    "A node goes on although t others sign another state than its own."
+    OtherStateIgnored "other-state-ignored" at "custody/src/snapshots.rs" breaks "equal chains and state roots at equal index"
+        Fails "custody/tests/snapshots.rs" "a_node_whose_state_t_others_contradict_knows_it_and_nobody_else_is_stopped";
     "A checkpoint is cosigned though it could not be remembered."
     CosignedUnremembered "cosigned-unremembered" at "custody/src/witness.rs" breaks "claim 12"
         Fails "custody/tests/witness.rs" "nothing_is_cosigned_that_cannot_be_remembered";
