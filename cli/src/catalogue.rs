@@ -72,7 +72,7 @@ pub(crate) fn advice(code: Code) -> &'static str {
             "Too few nodes answer, or they elect a leader just now. `symbolon status` shows which are missing."
         }
         Code::Frozen => {
-            "The node's history is contradicted by others. Keep its disk as evidence, and compare `symbolon status` of all nodes."
+            "The node's history, or its state, is contradicted by others. Keep its disk as evidence, and compare `symbolon status` of all nodes."
         }
         Code::DiskFull => "Free or add disk on the node. Nothing was lost: it refused before it wrote.",
         Code::NoValidFragment => {

@@ -239,9 +239,7 @@ impl RaftNetworkV2<TypeConfig> for Peer {
             // that is not higher.
             Reply::Append(AppendReply::Conflict) if previous.is_some() => Ok(AppendEntriesResponse::Conflict),
             Reply::Append(AppendReply::HigherVote(higher))
-                if higher > vote
-                    && credible(&higher, vote.leader_id.term)
-                    && self.believed.once(self.target) =>
+                if higher > vote && credible(&higher, vote.leader_id.term) && self.believed.once(self.target) =>
             {
                 Ok(AppendEntriesResponse::HigherVote(higher))
             }

@@ -12,7 +12,7 @@ use symbolon_consensus::SnapshotMeta;
 use symbolon_crypto::Hash;
 use symbolon_custody::gate::CLOCKS_APART_MS_MAX;
 use symbolon_custody::heads::{self, Finding};
-use symbolon_custody::snapshots;
+use symbolon_custody::snapshots::{self, Contradiction};
 use symbolon_state::entry::Kind;
 use symbolon_wire::statements::Signer;
 use symbolon_wire::v1::{self, peer_request};
@@ -351,6 +351,16 @@ pub(crate) async fn marks(member: Arc<Member>, entries: u64) {
         if let Some(meta) = &newest {
             if meta.index > signed && sign_mark(&member, meta) {
                 signed = meta.index;
+            }
+            let contradicted = lock(&member.snapshots).contradicted(member.node, member.roster.threshold);
+            if let Some(Contradiction { index, against }) = contradicted {
+                tracing::error!(
+                    index,
+                    ?against,
+                    "this node's state is not the one that t others signed; it freezes"
+                );
+                member.set_standing(Standing::Diverged(index));
+                continue;
             }
             let vouching = lock(&member.snapshots).evidence(&claim(meta)).signatures.len();
             if meta.index > adopted && vouching >= usize::from(member.roster.threshold) {

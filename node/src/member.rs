@@ -44,6 +44,8 @@ pub(crate) enum Standing {
     Sealed(String),
     /// Its log is contradicted by others.
     Frozen(u64),
+    /// Its state is: t others signed another one at this mark.
+    Diverged(u64),
     /// Its store failed.
     Failed(String),
     /// Another boot of this node counts instead, with this counter.
@@ -57,7 +59,7 @@ impl Standing {
             Self::Booting(_) => "booting",
             Self::Serving => "serving",
             Self::Sealed(_) => "sealed",
-            Self::Frozen(_) => "frozen",
+            Self::Frozen(_) | Self::Diverged(_) => "frozen",
             Self::Failed(_) => "failed",
             Self::Superseded(_) => "superseded",
         }
@@ -72,6 +74,10 @@ impl Standing {
             Self::Superseded(counter) => {
                 format!("boot {counter} of this node counts instead: two processes have its keys")
             }
+            Self::Diverged(index) => format!(
+                "its state at log index {index} is not the one that t other nodes signed: keep its disk and compare the builds \
+                 of all nodes (`symbolon status --wide`)"
+            ),
         }
     }
 
@@ -88,7 +94,7 @@ impl Standing {
         match self {
             Self::Serving | Self::Booting(_) => None,
             Self::Sealed(_) => Some(Code::Sealed),
-            Self::Frozen(_) => Some(Code::Frozen),
+            Self::Frozen(_) | Self::Diverged(_) => Some(Code::Frozen),
             Self::Failed(_) => Some(Code::DiskFull),
             Self::Superseded(_) => Some(Code::Superseded),
         }
@@ -195,11 +201,12 @@ impl Member {
         self.standing.borrow().clone()
     }
 
-    /// Changes the standing; sealed, failed and superseded are final for this process, and frozen ends with [`Self::thaw`].
+    /// Changes the standing; sealed, failed, diverged and superseded are final for this process, and frozen ends with
+    /// [`Self::thaw`].
     pub(crate) fn set_standing(&self, standing: Standing) {
         self.standing.send_if_modified(|current| {
             let stays = match current {
-                Standing::Sealed(_) | Standing::Failed(_) | Standing::Superseded(_) => true,
+                Standing::Sealed(_) | Standing::Failed(_) | Standing::Diverged(_) | Standing::Superseded(_) => true,
                 Standing::Frozen(_) => {
                     matches!(standing, Standing::Serving | Standing::Booting(_) | Standing::Frozen(_))
                 }
@@ -208,8 +215,10 @@ impl Member {
             if stays || *current == standing {
                 return false;
             }
-            self.peers
-                .mute(matches!(standing, Standing::Frozen(_) | Standing::Superseded(_)));
+            self.peers.mute(matches!(
+                standing,
+                Standing::Frozen(_) | Standing::Diverged(_) | Standing::Superseded(_)
+            ));
             *current = standing;
             true
         });

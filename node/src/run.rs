@@ -36,7 +36,7 @@ use symbolon_crypto::sign::{Ed25519SigningKey, SigningKey};
 use symbolon_custody::boot::{self, PublicKeys};
 use symbolon_custody::fragments::{Holder, HolderError};
 use symbolon_custody::heads::Heads;
-use symbolon_state::{Effect, query};
+use symbolon_state::{Effect, levels, query};
 use symbolon_store::{AuditFault, Local, LocalOp, Options, Store};
 use symbolon_wire::frame::ALPN_PEER;
 use symbolon_wire::roster::{Roster, RosterError};
@@ -241,7 +241,7 @@ fn make_boot(roster: &Roster, token: &Token, signer: Signer) -> Result<(Boot, tl
             tls: tls_key.verifying_key(),
             checkpoint: &checkpoint.verifying_key(),
         },
-        symbolon_wire::FEATURE_LEVEL,
+        levels::known(),
         |message| token.root.sign(&token.identity, message).map_err(RunError::from),
         |message| Ok(signing.sign(message)),
     )?;

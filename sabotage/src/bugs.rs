@@ -137,6 +137,12 @@ bugs! {
     "The feature level rises before every node supports it."
     LevelTooEarly "level-too-early" at "state/src/machine.rs" breaks "equal chains and state roots at equal index"
         Fails "state/tests/commands.rs" "the_feature_level_rises_only_when_every_node_supports_it";
+    "The feature level rises when t nodes support it, not all."
+    LevelByMajority "level-by-majority" at "state/src/machine.rs" breaks "equal chains and state roots at equal index"
+        Fails "state/tests/upgrade.rs" "in_no_mixture_of_builds_does_the_level_rise_and_no_node_stops";
+    "The next build does what comes with its level at once, whatever level is in force."
+    NextAtOnce "next-at-once" at "state/src/levels.rs" breaks "equal chains and state roots at equal index"
+        Fails "state/tests/upgrade.rs" "below_the_level_two_builds_apply_every_log_alike";
     "A dealing may use another dealer's sealing session."
     SessionOfAnotherDealer "session-of-another-dealer" at "state/src/dealings.rs" breaks "claim 4"
         Fails "state/tests/writes.rs" "a_session_of_another_dealer_is_refused";
@@ -175,6 +181,9 @@ bugs! {
     "A snapshot is taken over without anybody's word for it."
     SnapshotUnvouched "snapshot-unvouched" at "custody/src/snapshots.rs" breaks "docs/proofs.md: a snapshot is taken only on the word of t others"
         Fails "custody/tests/snapshots.rs" "t_others_are_enough_and_one_fewer_is_not";
+    "A node goes on although t others sign another state than its own."
+    OtherStateIgnored "other-state-ignored" at "custody/src/snapshots.rs" breaks "equal chains and state roots at equal index"
+        Fails "custody/tests/snapshots.rs" "a_node_whose_state_t_others_contradict_knows_it_and_nobody_else_is_stopped";
     "A checkpoint is cosigned though it could not be remembered."
     CosignedUnremembered "cosigned-unremembered" at "custody/src/witness.rs" breaks "claim 12"
         Fails "custody/tests/witness.rs" "nothing_is_cosigned_that_cannot_be_remembered";

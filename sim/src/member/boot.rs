@@ -138,7 +138,7 @@ fn make_keys(hardware: &Hardware, site: &Site, signer: &Signer) -> Keys {
         checkpoint: &checkpoint.verifying_key(),
     };
     let identity = |message: &[u8]| Ok::<_, Infallible>(hardware.identity.sign(message));
-    let level = symbolon_wire::FEATURE_LEVEL;
+    let level = symbolon_state::levels::known();
     let made = boot::statement(signer, &site.roster, keys, level, identity, |message| {
         Ok(signing.sign(message))
     });
