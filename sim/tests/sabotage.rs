@@ -33,9 +33,10 @@ fn nodes_that_do_not_wait_for_their_audit_record_are_caught() {
 
 #[test]
 fn nodes_that_answer_from_stale_states_are_caught() {
+    // That it also releases after a revocation takes t nodes that lag at once: tests/held_back.rs makes them.
     let caught = caught(Bug::StaleReads);
     assert!(
-        caught.contains("fewer than t releases to requests that arrive after a revocation was committed"),
+        caught.contains("reads and writes of one secret are linearizable"),
         "{caught:?}"
     );
 }
