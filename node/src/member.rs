@@ -1,12 +1,14 @@
 //! What one running node is: its place, its keys of this boot, its store, and whether it may serve.
 
 use crate::audit::NodeAudit;
+use crate::changes::Changes;
 use crate::clocks;
 use crate::cosign::Following;
 use crate::intake::Intake;
 use crate::machine::{Shown, ViewAdapter};
 use crate::peers::Peers;
 use crate::vouch::Boots;
+use crate::watchers::Watchers;
 use arc_swap::{ArcSwap, ArcSwapOption};
 use bytes::Bytes;
 use std::collections::{BTreeMap, BTreeSet};
@@ -135,6 +137,10 @@ pub(crate) struct Member {
     pub(crate) audit: Arc<NodeAudit>,
     /// What readers see of the state.
     pub(crate) shown: Shown,
+    /// What was changed last.
+    pub(crate) changes: Arc<Changes>,
+    /// Who waits for changes.
+    pub(crate) watchers: Arc<Watchers>,
     /// Its part in the dealings; gone when sealed.
     pub(crate) holder: ArcSwapOption<Holder>,
     /// Whether it serves.
