@@ -75,13 +75,19 @@ pub(crate) fn advice(code: Code) -> &'static str {
             "Too few nodes answer, or they elect a leader just now. `symbolon status` shows which are missing."
         }
         Code::Frozen => {
-            "The node's history is contradicted by others. Keep its disk as evidence, and compare `symbolon status` of all nodes."
+            "The node's history, or its state, is contradicted by others. Keep its disk as evidence, and compare `symbolon status` of all nodes."
         }
         Code::DiskFull => "Free or add disk on the node. Nothing was lost: it refused before it wrote.",
         Code::NoValidFragment => {
             "This node cannot help to read this version; t others can. If it stays, its author writes the value anew."
         }
         Code::Overloaded => "Wait a little and try again, with fewer requests at once.",
+        Code::Booting => {
+            "Ask another node. `symbolon status` shows for whom this one waits: after a boot every other node must say where the log stands."
+        }
+        Code::Superseded => {
+            "Two processes run with one node's keys. Find out which one should, end the other, and look for who copied the disk or the token."
+        }
         Code::ClockApart => "Set the node's clock (NTP). It judges no expiry until its clock and log time agree.",
         Code::OutcomeUnknown => {
             "It may or may not have happened. `symbolon command submit FILE` sends the same bytes again; they count once."

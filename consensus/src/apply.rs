@@ -1,6 +1,7 @@
 //! The state as openraft sees it: entries applied in batches, chained, and frozen where an entry marks it.
 
 use std::io;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, Weak};
 
 use bytes::Bytes;
@@ -42,6 +43,8 @@ struct Shared {
     fault: Arc<FaultCell>,
     incarnation: u64,
     snapshots: Mutex<Snapshots>,
+    /// A state is being described. One at a time: each keeps a state, and takes a pass over all of it.
+    describing: AtomicBool,
     marks: watch::Sender<Option<SnapshotMeta>>,
 }
 
@@ -104,6 +107,7 @@ impl StateAdapter {
         let (marks, watcher) = watch::channel(None);
         let shared = Shared {
             snapshots: Mutex::default(),
+            describing: AtomicBool::new(false),
             store,
             progress,
             fault,
@@ -228,7 +232,16 @@ impl StateAdapter {
         shared.store.commit(changes, &chain_values, state.encode())?;
         self.known = known;
         self.applied = Some(state);
-        if mark {
+        let busy = shared.describing.load(Ordering::Relaxed);
+        #[cfg(feature = "sabotage")]
+        let busy = busy && !symbolon_sabotage::Bug::EveryMarkKept.on();
+        if mark && busy {
+            // The leader sets marks thousands of entries apart; one that comes sooner is not worth a state of its own.
+            tracing::warn!(
+                index = last.index,
+                "a mark came while the one before was being described"
+            );
+        } else if mark {
             let frozen = shared.store.freeze(last.index)?;
             Arc::clone(&shared).describe_in_background(frozen);
         }
@@ -316,6 +329,7 @@ impl StateAdapter {
 impl Shared {
     /// Computes the state root of a mark while entries go on being applied, then announces it.
     fn describe_in_background(self: Arc<Self>, frozen: Arc<dyn Frozen>) {
+        self.describing.store(true, Ordering::Relaxed);
         tokio::spawn(async move {
             let index = frozen.index();
             let described = match describe(&*frozen, self.incarnation).await {
@@ -326,6 +340,7 @@ impl Shared {
                 // The log stays unpurged until a later mark succeeds: safe, and visible in metrics and here.
                 tracing::warn!(index, %fault, "the state at this mark could not be described");
             }
+            self.describing.store(false, Ordering::Relaxed);
         });
     }
 

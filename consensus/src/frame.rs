@@ -161,6 +161,12 @@ pub enum Refusal {
     /// This member has stopped.
     #[error("the member has stopped")]
     Stopped = 6,
+    /// This member has booted and does not take part yet.
+    #[error("the member does not take part yet: it has booted and waits to be admitted")]
+    NotAdmitted = 7,
+    /// The leader claims other entries than those that are committed here.
+    #[error("the leader contradicts entries that are committed on the member")]
+    Contradicts = 8,
 }
 
 impl Refusal {
@@ -172,6 +178,8 @@ impl Refusal {
             Self::Snapshot,
             Self::NoTransfer,
             Self::Stopped,
+            Self::NotAdmitted,
+            Self::Contradicts,
         ]
         .into_iter()
         .find(|refusal| *refusal as u8 == code)
@@ -180,6 +188,15 @@ impl Refusal {
 }
 
 impl Request {
+    /// The vote under which it is sent.
+    pub(crate) fn vote(&self) -> Option<&Vote> {
+        match self {
+            Self::Append { vote, .. } | Self::Transfer { vote, .. } | Self::Offer { vote, .. } => Some(vote),
+            Self::Vote(ballot) | Self::PreVote(ballot) => Some(&ballot.vote),
+            Self::Chunk { .. } => None,
+        }
+    }
+
     pub(crate) fn encode(&self) -> Bytes {
         let mut out = BytesMut::with_capacity(256);
         out.put_u8(VERSION);

@@ -8,19 +8,21 @@ use std::time::Duration;
 use bytes::Bytes;
 use openraft::async_runtime::WatchReceiver as _;
 use openraft::errors::{ClientWriteError, RaftError};
+use openraft::raft::VoteRequest;
 use tokio::sync::{Semaphore, watch};
 
 use crate::apply::{Opening, StateAdapter};
 use crate::chain::{self, ChainValue};
-use crate::limits::PAYLOAD_BYTES_MAX;
+use crate::gate::{Gate, Standpoint};
+use crate::limits::{PAYLOAD_BYTES_MAX, TERMS_AHEAD_MAX};
 use crate::log::{FaultCell, LogAdapter};
 use crate::network::Network;
 use crate::progress::{Progress, Sample, Unapplied};
-use crate::receive::Receiver;
+use crate::receive::{Own, Receiver};
 use crate::snapshot::{SnapshotGuard, SnapshotMeta, SnapshotRefused};
 use crate::storage::{Storage, StoreFault};
 use crate::transport::Transport;
-use crate::types::{KIND_APPLICATION, Payload, Raft, TypeConfig};
+use crate::types::{KIND_APPLICATION, Payload, Raft, TypeConfig, Vote};
 use crate::{Fatal, Settings, StateMachine};
 
 /// How often a stopping member looks whether its tasks are gone.
@@ -41,6 +43,7 @@ struct Inner {
     state: Weak<dyn Send + Sync>,
     store: Arc<dyn Storage>,
     progress: Arc<Progress>,
+    gate: Arc<Gate>,
     fault: Arc<FaultCell>,
     receiver: Receiver,
     marks: watch::Receiver<Option<SnapshotMeta>>,
@@ -92,6 +95,20 @@ pub enum InitializeError {
     /// The node has stopped.
     #[error("the node has stopped")]
     Stopped,
+}
+
+/// Why a booted member was not admitted.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum AdmitError {
+    /// The member has stopped.
+    #[error("the node has stopped")]
+    Stopped,
+    /// It could not raise its term to the one that others have reached.
+    #[error("term {term} could not be taken over from the other nodes; start the node again")]
+    Term {
+        /// The others' term.
+        term: u64,
+    },
 }
 
 /// A committed and applied proposal.
@@ -190,11 +207,18 @@ impl Consensus {
             incarnation: settings.incarnation,
         })?;
         let usage = state.usage();
+        let gate = Arc::new(if settings.awaits_admission {
+            Gate::default()
+        } else {
+            Gate::open_from_the_start()
+        });
         let network = Network {
             node: settings.node,
             transport,
             guard: Arc::clone(&guard),
+            gate: Arc::clone(&gate),
             call_timeout: settings.call_timeout,
+            believed: crate::network::Believed::default(),
         };
         let config = Arc::new(settings.raft()?);
         let started = Raft::new(settings.node, config, network, log.clone(), state).await;
@@ -210,7 +234,9 @@ impl Consensus {
             store: Arc::clone(&store),
             progress: Arc::clone(&progress),
             guard,
+            gate: Arc::clone(&gate),
             incarnation: settings.incarnation,
+            voters: settings.voters.clone(),
             incoming: tokio::sync::Mutex::new(None),
             last_refusal: std::sync::Mutex::new(None),
         };
@@ -222,6 +248,7 @@ impl Consensus {
             state: usage,
             store,
             progress,
+            gate,
             fault,
             receiver,
             marks,
@@ -244,6 +271,66 @@ impl Consensus {
             Err(RaftError::APIError(Refused::NotInMembers(_))) => Err(InitializeError::NotAMember),
             Err(RaftError::Fatal(_)) => Err(InitializeError::Stopped),
         }
+    }
+
+    /// Where this member stands, as it tells a booted one: its own log and term, or what it was told itself where that is
+    /// further.
+    ///
+    /// # Errors
+    /// [`AdmitError::Stopped`].
+    pub async fn standpoint(&self) -> Result<Standpoint, AdmitError> {
+        let term = self.inner.raft.with_raft_state(|state| state.vote_ref().leader_id.term);
+        let term = term.await.map_err(|_| AdmitError::Stopped)?;
+        let own = Standpoint::of(term, self.inner.log.last());
+        Ok(own.max(self.inner.gate.bars().unwrap_or_default()))
+    }
+
+    /// The highest term that this member believes others to be in.
+    ///
+    /// # Errors
+    /// [`AdmitError::Stopped`].
+    pub async fn credible_term(&self) -> Result<u64, AdmitError> {
+        let own = self.standpoint().await?.term;
+        Ok(own.saturating_add(TERMS_AHEAD_MAX))
+    }
+
+    /// Lets a booted member take part, after others have told where they stand; `heard` is the furthest of that. From now
+    /// on it grants no vote in terms up to that one, durably, and none, until it boots again, to a candidate whose log is
+    /// behind.
+    ///
+    /// # Errors
+    /// [`AdmitError`].
+    pub async fn admit(&self, heard: Standpoint) -> Result<(), AdmitError> {
+        let inner = &self.inner;
+        let term = inner.raft.with_raft_state(|state| state.vote_ref().leader_id.term);
+        let (term, last) = (term.await.map_err(|_| AdmitError::Stopped)?, inner.log.last());
+        if term < heard.term {
+            // A vote for itself: it binds the term, as its own vote in that term would, and asks nobody.
+            let vote = VoteRequest {
+                vote: Vote::new(heard.term, inner.settings.node),
+                last_log_id: last,
+                leadership_transfer: true,
+            };
+            let taken = inner.raft.vote(vote).await.map_err(|_| AdmitError::Stopped)?;
+            if !taken.vote_granted {
+                return Err(AdmitError::Term { term: heard.term });
+            }
+        }
+        inner.gate.open(heard.max(Standpoint::of(term, last)));
+        inner.raft.runtime_config().elect(true);
+        Ok(())
+    }
+
+    /// Whether this member takes part.
+    #[must_use]
+    pub fn is_admitted(&self) -> bool {
+        self.inner.gate.bars().is_some()
+    }
+
+    /// Takes no part any more, in this process: a newer boot of this member does.
+    pub fn retire(&self) {
+        self.inner.gate.close();
+        self.inner.raft.runtime_config().elect(false);
     }
 
     /// Proposes an entry and waits until it is committed and applied here.
@@ -290,7 +377,11 @@ impl Consensus {
 
     /// Answers a frame of member `from`, as its channel authenticates it.
     pub async fn receive(&self, from: u64, frame: Bytes) -> Bytes {
-        self.inner.receiver.receive(from, frame).await
+        let own = Own {
+            term: self.inner.log.term(),
+            last: self.inner.log.last(),
+        };
+        self.inner.receiver.receive(from, frame, own).await
     }
 
     /// This member's index.

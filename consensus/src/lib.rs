@@ -18,6 +18,7 @@ mod apply;
 pub mod chain;
 mod entry;
 pub mod frame;
+mod gate;
 mod handle;
 mod known;
 pub mod limits;
@@ -40,7 +41,8 @@ pub mod testing;
 mod transport;
 mod types;
 
-pub use handle::{Consensus, InitializeError, ProposeError, Proposed, StartError, Status, StatusWatch};
+pub use gate::Standpoint;
+pub use handle::{AdmitError, Consensus, InitializeError, ProposeError, Proposed, StartError, Status, StatusWatch};
 pub use machine::{Committed, Fatal, Outcome, StateMachine};
 pub use progress::{NotReached, Progress, Sample, Unapplied};
 pub use records::{Changes, NameKey, Record, Records, View};

@@ -68,6 +68,10 @@ pub const CHAIN_STRIDE: u64 = 256;
 /// Entries kept in the log although a snapshot holds them, so that a node that was briefly away needs no snapshot.
 pub const LOG_KEPT: u64 = 10_000;
 
+/// How far ahead of a member's own term another one may claim to be. Honest members are ahead by the elections that it
+/// missed: one a second for half a year. A liar that names the highest term there is would leave none for an election.
+pub const TERMS_AHEAD_MAX: u64 = 1 << 24;
+
 /// Records hashed or copied before other tasks get their turn.
 pub const RECORDS_PER_TURN: usize = 256;
 

@@ -84,6 +84,16 @@ impl LogAdapter {
         Arc::strong_count(&self.shared) > 1
     }
 
+    /// The last entry, durable or on its way there.
+    pub(crate) fn last(&self) -> Option<LogId> {
+        lock(&self.shared.tail).last
+    }
+
+    /// The durable term.
+    pub(crate) fn term(&self) -> u64 {
+        lock(&self.shared.vote).map_or(0, |vote| vote.leader_id.term)
+    }
+
     /// Whether `check` holds for every entry of `sample` that is not applied yet. `false` also if some of them are no
     /// longer in memory.
     pub(crate) fn all_unapplied(&self, sample: Sample, mut check: impl FnMut(&Unapplied) -> bool) -> bool {

@@ -1,6 +1,7 @@
 //! A member that lies to the others, for tests of what they make of it: it wraps the [`Transport`] of a member whose code
 //! is otherwise honest, so that everything it says is well formed and comes over its own authenticated connections.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
@@ -11,7 +12,7 @@ use symbolon_sabotage::Bug;
 use crate::frame::{AppendReply, Reply, Request};
 use crate::sync::lock;
 use crate::transport::{Call, Transport};
-use crate::types::{Entry, EntryPayload, Payload};
+use crate::types::{Entry, EntryPayload, Membership, Payload, StoredMembership, Vote};
 
 /// What it lies about. The entries are those that it sends as leader; its own log keeps the true ones.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -35,6 +36,26 @@ pub enum Lie {
     ForeignSnapshot,
     /// As a follower it acknowledges entries that it does not keep: it claims a state that it does not have.
     Hollow,
+    /// A membership of one member only stands where something was proposed, for all others.
+    Alone {
+        /// Who stays.
+        member: u64,
+    },
+    /// Snapshots claim that one member only votes.
+    SnapshotAlone {
+        /// Who stays.
+        member: u64,
+    },
+    /// Snapshots claim a later term of their last entry, and more bytes than there are; it leads in that term.
+    SnapshotTerm {
+        /// Itself.
+        member: u64,
+    },
+    /// As a follower it answers each frame of its leader's that there is a later one: itself.
+    Depose {
+        /// Itself.
+        member: u64,
+    },
 }
 
 impl Lie {
@@ -118,10 +139,24 @@ impl Lies {
     /// What it answers a frame of its leader's with instead of working on it; `None` if it works on it.
     #[must_use]
     pub fn answer(&self, frame: &Bytes) -> Option<Bytes> {
-        if !self.on() || !self.0.lies.contains(&Lie::Hollow) {
-            return None;
+        let told = |lie: &&Lie| matches!(lie, Lie::Hollow | Lie::Depose { .. });
+        let lie = self.0.lies.iter().find(told).filter(|_| self.on())?;
+        let request = Request::decode(frame.clone()).ok()?;
+        if let Lie::Depose { member } = lie {
+            let later = |vote: &Vote| Vote::new(vote.leader_id.term.saturating_add(1), *member);
+            let reply = match &request {
+                Request::Append { vote, .. } => Reply::Append(AppendReply::HigherVote(later(vote))),
+                Request::Vote(ballot) | Request::PreVote(ballot) => Reply::Vote {
+                    vote: later(&ballot.vote),
+                    granted: false,
+                    last: ballot.last,
+                },
+                _ => return None,
+            };
+            self.0.told.fetch_add(1, Ordering::Relaxed);
+            return Some(reply.encode());
         }
-        let Ok(Request::Append { entries, .. }) = Request::decode(frame.clone()) else {
+        let Request::Append { entries, .. } = request else {
             return None;
         };
         if !entries.is_empty() {
@@ -177,9 +212,27 @@ impl Lies {
                 meta.incarnation += 1;
                 true
             }
+            (Lie::Alone { member }, Request::Append { entries, .. }) => {
+                each_payload(entries, |_| EntryPayload::Membership(alone(member)))
+            }
+            (Lie::SnapshotAlone { member }, Request::Offer { meta, .. }) => {
+                meta.membership = StoredMembership::new(*meta.membership.log_id(), alone(member));
+                true
+            }
+            (Lie::SnapshotTerm { member }, Request::Offer { vote, meta, .. }) => {
+                let term = vote.leader_id.term.saturating_add(1);
+                *vote = Vote::new_committed(term, member);
+                (meta.term, meta.bytes) = (term, u64::MAX);
+                true
+            }
             _ => false,
         }
     }
+}
+
+/// A membership in which nobody else votes.
+fn alone(member: u64) -> Membership {
+    Membership::new_with_defaults(vec![BTreeSet::from([member])], [])
 }
 
 /// Bends every application payload; whether there was one.

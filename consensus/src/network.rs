@@ -1,8 +1,9 @@
 //! openraft's calls, carried over a [`Transport`]. Replies are checked before openraft, which trusts its peers, sees
 //! them: a wrong one would stop it.
 
+use std::collections::BTreeMap;
 use std::future::Future;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use futures::FutureExt;
@@ -12,22 +13,52 @@ use openraft::raft::{
     AppendEntriesRequest, AppendEntriesResponse, SnapshotResponse, TransferLeaderError, TransferLeaderRequest,
     TransferLeaderResponse, VoteRequest, VoteResponse,
 };
+use tokio::time::Instant;
 
 use crate::frame::{AppendReply, Ballot, Refusal, Reply, Request, TransferReply};
+use crate::gate::Gate;
 use crate::limits::{CHUNK_BYTES_MAX, CHUNK_RECORDS_MAX};
+use crate::receive::credible;
 use crate::snapshot::{SnapshotData, SnapshotGuard, Source};
+use crate::sync::lock;
 use crate::transport::{Transport, TransportError};
 use crate::types::{RaftSnapshot, TypeConfig, Vote};
 
 type Failure = RPCError<TypeConfig>;
+
+/// How often one member is believed that it knows a later leader than the one that speaks. A leader that is replaced hears
+/// it from its successor; one that believed every follower would be deposed by a single malicious one again and again.
+const DEPOSED_EVERY: Duration = Duration::from_secs(10);
+
+/// When each member was last believed to know a later leader. All ways to them share it.
+#[derive(Clone, Default)]
+pub(crate) struct Believed(Arc<Mutex<BTreeMap<u64, Instant>>>);
+
+impl Believed {
+    fn once(&self, member: u64) -> bool {
+        let now = Instant::now();
+        let mut believed = lock(&self.0);
+        let due = believed
+            .get(&member)
+            .is_none_or(|last| now.saturating_duration_since(*last) >= DEPOSED_EVERY);
+        #[cfg(feature = "sabotage")]
+        let due = due || symbolon_sabotage::Bug::LaterLeaderBelieved.on();
+        if due {
+            believed.insert(member, now);
+        }
+        due
+    }
+}
 
 /// Makes one [`Peer`] for each member.
 pub(crate) struct Network {
     pub(crate) node: u64,
     pub(crate) transport: Arc<dyn Transport>,
     pub(crate) guard: Arc<dyn SnapshotGuard>,
+    pub(crate) gate: Arc<Gate>,
     /// One exchange that carries data; votes and heartbeats have openraft's shorter times.
     pub(crate) call_timeout: Duration,
+    pub(crate) believed: Believed,
 }
 
 impl RaftNetworkFactory<TypeConfig> for Network {
@@ -39,7 +70,9 @@ impl RaftNetworkFactory<TypeConfig> for Network {
             target,
             transport: Arc::clone(&self.transport),
             guard: Arc::clone(&self.guard),
+            gate: Arc::clone(&self.gate),
             call_timeout: self.call_timeout,
+            believed: self.believed.clone(),
         }
     }
 }
@@ -50,7 +83,9 @@ pub(crate) struct Peer {
     target: u64,
     transport: Arc<dyn Transport>,
     guard: Arc<dyn SnapshotGuard>,
+    gate: Arc<Gate>,
     call_timeout: Duration,
+    believed: Believed,
 }
 
 impl Peer {
@@ -86,6 +121,11 @@ impl Peer {
         rpc: VoteRequest<TypeConfig>,
         option: &RPCOption,
     ) -> Result<VoteResponse<TypeConfig>, Failure> {
+        // Nobody stands for election with less than what it was told that others hold.
+        let may = self.gate.bars().is_some_and(|bars| rpc.last_log_id >= bars.last_id());
+        if !may {
+            return Err(unreachable_by(&Refusal::NotAdmitted));
+        }
         let ballot = Ballot {
             vote: rpc.vote,
             last: rpc.last_log_id,
@@ -97,11 +137,16 @@ impl Peer {
             Request::Vote(ballot)
         };
         match self.call(RPCTypes::Vote, &request, option.soft_ttl()).await? {
-            Reply::Vote { vote, granted, last } => Ok(VoteResponse {
-                vote,
-                vote_granted: granted,
-                last_log_id: last,
-            }),
+            Reply::Vote { vote, granted, last } if credible(&vote, rpc.vote.leader_id.term) => {
+                // openraft goes on counting grants of an election after a rejection has raised its vote, and stops if
+                // they suffice. A candidate hears of a later term before it stands, when it asks whether it would win.
+                let later = vote > rpc.vote && !(pre && self.believed.once(self.target));
+                Ok(VoteResponse {
+                    vote: if later { rpc.vote } else { vote },
+                    vote_granted: granted && !later,
+                    last_log_id: last,
+                })
+            }
             _ => Err(unreachable_by(&Refusal::Inconsistent)),
         }
     }
@@ -122,9 +167,12 @@ impl Peer {
             meta: Box::new(data.meta.clone()),
             evidence,
         };
-        if let Reply::Installed { vote } = self.snapshot_call(&offer).await? {
+        let ours = vote.leader_id.term;
+        match self.snapshot_call(&offer).await? {
             // The peer needs it no more, or has seen a newer leader.
-            return Ok(vote);
+            Reply::Installed { vote } if credible(&vote, ours) => return Ok(vote),
+            Reply::Taken => {}
+            _ => return Err(NetworkError::new(&Refusal::Inconsistent).into()),
         }
         let mut after: Option<Vec<u8>> = None;
         let mut number = 0u32;
@@ -145,7 +193,7 @@ impl Peer {
                 })
                 .await?
             {
-                Reply::Installed { vote } if last => return Ok(vote),
+                Reply::Installed { vote } if last && credible(&vote, ours) => return Ok(vote),
                 Reply::Taken if !last => number = number.saturating_add(1),
                 _ => return Err(NetworkError::new(&Refusal::Inconsistent).into()),
             }
@@ -190,7 +238,9 @@ impl RaftNetworkV2<TypeConfig> for Peer {
             // openraft takes these on trust and would stop on a conflict before the first entry, or on a 'higher' vote
             // that is not higher.
             Reply::Append(AppendReply::Conflict) if previous.is_some() => Ok(AppendEntriesResponse::Conflict),
-            Reply::Append(AppendReply::HigherVote(higher)) if higher > vote => {
+            Reply::Append(AppendReply::HigherVote(higher))
+                if higher > vote && credible(&higher, vote.leader_id.term) && self.believed.once(self.target) =>
+            {
                 Ok(AppendEntriesResponse::HigherVote(higher))
             }
             _ => Err(unreachable_by(&Refusal::Inconsistent)),

@@ -3,6 +3,7 @@
 //! openraft assumes honest peers and stops on input that an honest peer cannot produce. Whatever it would stop on is
 //! refused here.
 
+use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
@@ -11,11 +12,13 @@ use openraft::raft::{
 };
 
 use crate::frame::{AppendReply, Ballot, Refusal, Reply, Request, TransferReply};
+use crate::gate::{Gate, Standpoint};
+use crate::limits::TERMS_AHEAD_MAX;
 use crate::progress::Progress;
 use crate::records::Record;
 use crate::snapshot::{SnapshotData, SnapshotGuard, SnapshotMeta, SnapshotRefused, Source, StateRoot};
 use crate::storage::{Staging, Storage};
-use crate::types::{Entry, LogId, Raft, RaftSnapshot, TypeConfig, Vote, term_of};
+use crate::types::{Entry, EntryPayload, LogId, Raft, RaftSnapshot, TypeConfig, Vote, term_of};
 
 /// The receiving side of one member.
 pub(crate) struct Receiver {
@@ -24,10 +27,21 @@ pub(crate) struct Receiver {
     pub(crate) store: Arc<dyn Storage>,
     pub(crate) progress: Arc<Progress>,
     pub(crate) guard: Arc<dyn SnapshotGuard>,
+    pub(crate) gate: Arc<Gate>,
     pub(crate) incarnation: u64,
+    /// Who votes, by the roster; empty: not checked.
+    pub(crate) voters: BTreeSet<u64>,
     /// At most one snapshot is on its way; a new offer replaces it.
     pub(crate) incoming: tokio::sync::Mutex<Option<Incoming>>,
     pub(crate) last_refusal: Mutex<Option<SnapshotRefused>>,
+}
+
+/// Where this member stands when a frame arrives.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Own {
+    pub(crate) term: u64,
+    /// The last entry of its log.
+    pub(crate) last: Option<LogId>,
 }
 
 /// A snapshot on its way.
@@ -43,9 +57,9 @@ pub(crate) struct Incoming {
 
 impl Receiver {
     /// Answers one frame of member `from`.
-    pub(crate) async fn receive(&self, from: u64, frame: Bytes) -> Bytes {
+    pub(crate) async fn receive(&self, from: u64, frame: Bytes, own: Own) -> Bytes {
         let reply = match Request::decode(frame) {
-            Ok(request) => self.handle(from, request).await.unwrap_or_else(Reply::Refused),
+            Ok(request) => self.handle(from, request, own).await.unwrap_or_else(Reply::Refused),
             Err(malformed) => {
                 tracing::warn!(from, %malformed, "a member sent a malformed frame");
                 Reply::Refused(Refusal::Malformed)
@@ -54,7 +68,12 @@ impl Receiver {
         reply.encode()
     }
 
-    async fn handle(&self, from: u64, request: Request) -> Result<Reply, Refusal> {
+    async fn handle(&self, from: u64, request: Request, own: Own) -> Result<Reply, Refusal> {
+        let bars = self.gate.bars().ok_or(Refusal::NotAdmitted)?;
+        if request.vote().is_some_and(|vote| !credible(vote, own.term)) {
+            tracing::warn!(from, "a member claims a term that no elections lead to");
+            return Err(Refusal::Inconsistent);
+        }
         match request {
             Request::Append {
                 vote,
@@ -63,6 +82,11 @@ impl Receiver {
                 entries,
             } => {
                 check_append(from, &vote, previous, &entries)?;
+                check_members(&self.voters, &entries)?;
+                if previous != own.last && self.contradicts(previous, &entries).await? {
+                    tracing::warn!(from, "a leader contradicts entries that are committed here");
+                    return Err(Refusal::Contradicts);
+                }
                 if !entries.is_empty() {
                     self.store.writable().map_err(|_| Refusal::NoRoom)?;
                 }
@@ -81,6 +105,9 @@ impl Receiver {
             }
             Request::Vote(ballot) => {
                 let rpc = check_ballot(from, ballot)?;
+                if barred(&rpc, bars) {
+                    return self.deny(bars).await;
+                }
                 let response = self.raft.vote(rpc).await.map_err(|_| Refusal::Stopped)?;
                 Ok(Reply::Vote {
                     vote: response.vote,
@@ -90,6 +117,9 @@ impl Receiver {
             }
             Request::PreVote(ballot) => {
                 let rpc = check_ballot(from, ballot)?;
+                if barred(&rpc, bars) {
+                    return self.deny(bars).await;
+                }
                 let response = self.raft.pre_vote(rpc).await.map_err(|_| Refusal::Stopped)?;
                 Ok(Reply::Vote {
                     vote: response.vote,
@@ -248,6 +278,28 @@ impl Receiver {
         Refusal::Snapshot
     }
 
+    /// Whether a leader claims another entry where one is committed here. openraft takes such entries for its own.
+    async fn contradicts(&self, previous: Option<LogId>, entries: &[Entry]) -> Result<bool, Refusal> {
+        let claimed: Vec<LogId> = previous
+            .into_iter()
+            .chain(entries.iter().map(|one| one.log_id))
+            .collect();
+        let contradicts = self.raft.with_raft_state(move |state| {
+            let committed = state.local_committed().copied();
+            contradicted(&claimed, committed, |index| state.log_ids.get(index))
+        });
+        contradicts.await.map_err(|_| Refusal::Stopped)
+    }
+
+    /// No vote, and what the candidate needs to get further: the term, which openraft adopts, and the log to reach.
+    async fn deny(&self, bars: Standpoint) -> Result<Reply, Refusal> {
+        Ok(Reply::Vote {
+            vote: self.vote().await?,
+            granted: false,
+            last: bars.last_id(),
+        })
+    }
+
     async fn vote(&self) -> Result<Vote, Refusal> {
         self.raft
             .with_raft_state(|state| *state.vote_ref())
@@ -259,6 +311,27 @@ impl Receiver {
     pub(crate) fn node(&self) -> u64 {
         self.node
     }
+}
+
+/// Whether a candidate stands in a term, or with a log, for which this member may have promised otherwise before it
+/// booted.
+fn barred(ballot: &VoteRequest<TypeConfig>, bars: Standpoint) -> bool {
+    ballot.vote.leader_id.term <= bars.term && bars.term > 0 || ballot.last_log_id < bars.last_id()
+}
+
+/// Whether a member in `term` believes that another one is in that of `vote`.
+pub(crate) fn credible(vote: &Vote, term: u64) -> bool {
+    vote.leader_id.term <= term.saturating_add(TERMS_AHEAD_MAX)
+}
+
+/// Whether one of the `claimed` entries is another one than the member's `own` up to what is `committed`.
+fn contradicted(claimed: &[LogId], committed: Option<LogId>, own: impl Fn(u64) -> Option<LogId>) -> bool {
+    let Some(committed) = committed else { return false };
+    let below = claimed.iter().filter(|id| id.index <= committed.index);
+    // Of what is purged only the order is known: terms never fall.
+    below
+        .into_iter()
+        .any(|id| *id > committed || own(id.index).is_some_and(|own| own != *id))
 }
 
 /// A leader speaks under its own vote, granted by a quorum.
@@ -290,6 +363,27 @@ fn check_append(from: u64, vote: &Vote, previous: Option<LogId>, entries: &[Entr
     Ok(())
 }
 
+/// A membership counts from the moment it is appended: a leader that may log any could make itself the only voter, and the
+/// others would never elect anybody again.
+fn check_members(voters: &BTreeSet<u64>, entries: &[Entry]) -> Result<(), Refusal> {
+    let allowed = |entry: &Entry| match &entry.payload {
+        EntryPayload::Membership(membership) => {
+            let one = membership.get_joint_config().as_slice();
+            one == std::slice::from_ref(voters) && membership.learner_ids().next().is_none()
+        }
+        EntryPayload::Blank | EntryPayload::Normal(_) => true,
+    };
+    #[cfg(feature = "sabotage")]
+    if symbolon_sabotage::Bug::MembershipUnchecked.on() {
+        return Ok(());
+    }
+    if voters.is_empty() || entries.iter().all(allowed) {
+        Ok(())
+    } else {
+        Err(Refusal::Inconsistent)
+    }
+}
+
 /// A candidate asks for itself, and has no leader's vote yet.
 fn check_ballot(from: u64, ballot: Ballot) -> Result<VoteRequest<TypeConfig>, Refusal> {
     let Ballot { vote, last, transfer } = ballot;
@@ -307,7 +401,7 @@ fn check_ballot(from: u64, ballot: Ballot) -> Result<VoteRequest<TypeConfig>, Re
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::types::{EntryPayload, log_id};
+    use crate::types::{Membership, log_id};
 
     fn blanks(ids: &[(u64, u64)]) -> Vec<Entry> {
         ids.iter()
@@ -358,6 +452,29 @@ mod tests {
     }
 
     #[test]
+    fn a_membership_other_than_the_rosters_is_refused() {
+        let voters = BTreeSet::from([1, 2, 3]);
+        let logged = |configs: Vec<BTreeSet<u64>>, nodes: &[u64]| {
+            let membership = Membership::new_with_defaults(configs, nodes.iter().copied());
+            [Entry {
+                log_id: log_id(1, 0),
+                payload: EntryPayload::Membership(membership),
+            }]
+        };
+        let same = logged(vec![voters.clone()], &[]);
+        assert_eq!(check_members(&voters, &same), Ok(()));
+        assert_eq!(check_members(&voters, &blanks(&[(1, 1)])), Ok(()));
+        let alone = BTreeSet::from([3]);
+        for other in [
+            logged(vec![alone.clone()], &[]),
+            logged(vec![voters.clone(), alone], &[]),
+            logged(vec![voters.clone()], &[4]),
+        ] {
+            assert_eq!(check_members(&voters, &other), Err(Refusal::Inconsistent), "{other:?}");
+        }
+    }
+
+    #[test]
     fn a_ballot_for_another_or_already_granted_is_refused() {
         let ballot = |vote| Ballot {
             vote,
@@ -367,6 +484,37 @@ mod tests {
         assert!(check_ballot(1, ballot(Vote::new(3, 1))).is_ok());
         assert!(check_ballot(1, ballot(Vote::new(3, 2))).is_err());
         assert!(check_ballot(1, ballot(Vote::new_committed(3, 1))).is_err());
+    }
+
+    #[test]
+    fn other_entries_than_the_committed_ones_contradict_and_others_do_not() {
+        let own = |index: u64| match index {
+            0..=2 => None,
+            3..=5 => Some(log_id(2, index)),
+            6..=8 => Some(log_id(4, index)),
+            _ => None,
+        };
+        let committed = Some(log_id(4, 6));
+        let same = [log_id(1, 2), log_id(2, 3), log_id(4, 6)];
+        assert!(!contradicted(&same, committed, own));
+        assert!(
+            !contradicted(&[log_id(5, 7), log_id(5, 8)], committed, own),
+            "not committed"
+        );
+        for other in [log_id(1, 4), log_id(3, 5), log_id(5, 6), log_id(5, 2)] {
+            assert!(contradicted(&[other], committed, own), "{other}");
+        }
+        assert!(!contradicted(&[log_id(1, 4)], None, own), "nothing is committed");
+    }
+
+    #[test]
+    fn a_term_is_believed_that_elections_can_have_led_to() {
+        let vote = |term| Vote::new(term, 1);
+        assert!(credible(&vote(3), 9));
+        assert!(credible(&vote(9 + TERMS_AHEAD_MAX), 9));
+        assert!(!credible(&vote(10 + TERMS_AHEAD_MAX), 9));
+        assert!(!credible(&vote(u64::MAX), 9));
+        assert!(credible(&vote(u64::MAX), u64::MAX - 1));
     }
 
     #[test]

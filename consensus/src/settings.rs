@@ -1,5 +1,6 @@
 //! What a member of the cluster is told when it starts.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use openraft::{Config, SnapshotPolicy};
@@ -17,6 +18,8 @@ pub struct Settings {
     pub genesis_hash: [u8; 32],
     /// Which life of the cluster this is; 0 until it is restored from a backup.
     pub incarnation: u64,
+    /// Who votes, by the roster. Until rosters change, no leader makes it anybody else; empty: not checked.
+    pub voters: BTreeSet<u64>,
     /// How often a leader makes itself heard.
     pub heartbeat: Duration,
     /// A follower that hears nothing for the upper bound, and then for a random time between both, stands for election.
@@ -26,6 +29,8 @@ pub struct Settings {
     pub propose_timeout: Duration,
     /// One exchange with a peer.
     pub call_timeout: Duration,
+    /// Whether this member takes no part before [`crate::Consensus::admit`]: it does not trust its own disk.
+    pub awaits_admission: bool,
     /// Entries kept in the log although a snapshot holds them.
     pub log_kept: u64,
     /// Proposals under way at once.
@@ -43,10 +48,12 @@ impl Settings {
             cluster,
             genesis_hash,
             incarnation: 0,
+            voters: BTreeSet::new(),
             heartbeat: Duration::from_millis(100),
             election: (Duration::from_millis(300), Duration::from_millis(600)),
             propose_timeout: Duration::from_secs(5),
             call_timeout: Duration::from_secs(1),
+            awaits_admission: false,
             log_kept: LOG_KEPT,
             proposals_max: PROPOSALS_MAX,
             proposal_bytes_max: PROPOSAL_BYTES_MAX,
@@ -69,6 +76,8 @@ impl Settings {
             snapshot_policy: SnapshotPolicy::Never,
             max_in_snapshot_log_to_keep: self.log_kept,
             enable_pre_vote: Some(true),
+            // Switched on when it is admitted.
+            enable_elect: !self.awaits_admission,
             // Leadership is earned by an election also after a restart.
             enable_leader_restore: Some(false),
             // A follower whose disk was put back, or that lies, may say that it has less than it had. The leader sends

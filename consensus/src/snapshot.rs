@@ -40,6 +40,20 @@ pub struct SnapshotMeta {
 }
 
 impl SnapshotMeta {
+    /// What is signed for it: a hash over all that it claims. Were it the state root alone, whoever sends the snapshot
+    /// could choose its term, its membership and its size.
+    #[must_use]
+    pub fn digest(&self) -> [u8; 32] {
+        #[cfg(feature = "sabotage")]
+        if symbolon_sabotage::Bug::SnapshotMetaUnsigned.on() {
+            return self.state_root;
+        }
+        let mut hash = Sha256::new();
+        absorb(&mut hash, b"symbolon/v1/snapshot/meta");
+        absorb(&mut hash, &self.encode());
+        hash.finalize().into()
+    }
+
     pub(crate) fn raft(&self) -> RaftSnapshotMeta {
         RaftSnapshotMeta {
             last_log_id: Some(log_id(self.term, self.index)),
@@ -280,6 +294,48 @@ mod tests {
         for length in 0..bytes.len() {
             assert_eq!(SnapshotMeta::decode(&bytes[..length]), None, "{length}");
         }
+    }
+
+    #[test]
+    fn every_field_of_a_meta_changes_what_is_signed_for_it() {
+        let voters = |ids: [u64; 2]| {
+            let configs = vec![ids.into_iter().collect()];
+            StoredMembership::new(
+                Some(log_id(1, 1)),
+                crate::types::Membership::new_with_defaults(configs, []),
+            )
+        };
+        let meta = SnapshotMeta {
+            incarnation: 1,
+            index: 2,
+            term: 3,
+            chain: [4; 32],
+            state_root: [5; 32],
+            records: 6,
+            bytes: 7,
+            membership: voters([1, 2]),
+        };
+        assert_eq!(meta.digest(), meta.clone().digest());
+        let changes: [fn(&mut SnapshotMeta); 8] = [
+            |meta| meta.incarnation = 2,
+            |meta| meta.index = 3,
+            |meta| meta.term = 2,
+            |meta| meta.chain[0] ^= 1,
+            |meta| meta.state_root[0] ^= 1,
+            |meta| meta.records += 1,
+            |meta| meta.bytes = u64::MAX,
+            |meta| meta.membership = StoredMembership::default(),
+        ];
+        for (nth, change) in changes.iter().enumerate() {
+            let mut other = meta.clone();
+            change(&mut other);
+            assert_ne!(other.digest(), meta.digest(), "{nth}");
+        }
+        let other = SnapshotMeta {
+            membership: voters([1, 3]),
+            ..meta.clone()
+        };
+        assert_ne!(other.digest(), meta.digest());
     }
 
     #[test]

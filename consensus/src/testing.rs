@@ -97,6 +97,31 @@ pub fn reencoded_meta(bytes: &[u8]) -> Option<Bytes> {
     SnapshotMeta::decode(bytes).map(|meta| meta.encode())
 }
 
+/// What a leader of `term` sends who claims the entries `previous` and `entry`, each as term and index.
+pub fn append(term: u64, leader: u64, previous: (u64, u64), entry: (u64, u64)) -> Bytes {
+    let append = Request::Append {
+        vote: Vote::new_committed(term, leader),
+        previous: Some(log_id(previous.0, previous.1)),
+        commit: None,
+        entries: vec![Entry {
+            log_id: log_id(entry.0, entry.1),
+            payload: EntryPayload::Blank,
+        }],
+    };
+    append.encode()
+}
+
+/// Why a frame was refused, by the reply to it; `None` if it was not.
+///
+/// # Errors
+/// [`Malformed`].
+pub fn refusal(reply: Bytes) -> Result<Option<Refusal>, Malformed> {
+    Ok(match Reply::decode(reply)? {
+        Reply::Refused(refusal) => Some(refusal),
+        _ => None,
+    })
+}
+
 /// The description of a snapshot of three members.
 pub fn meta() -> Bytes {
     described().encode()

@@ -126,6 +126,7 @@
 //! ```
 #![forbid(unsafe_code)]
 
+pub mod admission;
 pub mod boot;
 pub mod fragments;
 pub mod freshness;

@@ -19,7 +19,7 @@ pub struct Claim {
     pub index: u64,
     /// Chain value there.
     pub chain: Hash,
-    /// SHA-256 over all replicated records.
+    /// Hash over all that the snapshot claims: the root of all replicated records, its term, membership and size.
     pub state_root: Hash,
 }
 
@@ -110,6 +110,15 @@ pub fn check(
     Ok(())
 }
 
+/// t other members signed another state than this node's.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Contradiction {
+    /// The mark.
+    pub index: u64,
+    /// Who signed the other state, ascending.
+    pub against: Vec<u16>,
+}
+
 /// Signatures collected for the latest marks.
 #[derive(Default)]
 pub struct Collected {
@@ -145,6 +154,30 @@ impl Collected {
             .cloned()
             .collect();
         v1::SnapshotEvidence { signatures }
+    }
+
+    /// The newest mark at which t other members signed one state, and `own` another: whose log is theirs and whose state is
+    /// not has applied it otherwise. Fewer than t prove nothing: who differs may be the one that is wrong.
+    pub fn contradicted(&self, own: u16, threshold: u16) -> Option<Contradiction> {
+        #[cfg(feature = "sabotage")]
+        if symbolon_sabotage::Bug::OtherStateIgnored.on() {
+            return None;
+        }
+        let mine = self.by_node.get(&own)?.values().rev();
+        let mut claims = mine.filter_map(claim_of);
+        claims.find_map(|mine| {
+            let others = self.by_node.iter().filter(|(node, _)| **node != own);
+            let signed = others.filter_map(|(node, marks)| Some((*node, claim_of(marks.get(&mine.index)?)?)));
+            let differing: Vec<(u16, Claim)> = signed.filter(|(_, claim)| *claim != mine).collect();
+            differing.iter().find_map(|(_, one)| {
+                let alike = differing.iter().filter(|(_, claim)| claim == one);
+                let against: Vec<u16> = alike.map(|(node, _)| *node).collect();
+                (against.len() >= usize::from(threshold)).then_some(Contradiction {
+                    index: mine.index,
+                    against,
+                })
+            })
+        })
     }
 
     /// All that are kept, to pass on.

@@ -309,6 +309,76 @@ fn a_member_that_signs_marks_far_ahead_pushes_out_nobody_else_s() {
     assert!(collected.all().len() <= 10, "and memory is bounded");
 }
 
+/// What the node at `own` finds once the nodes at those positions have signed these state roots at one mark.
+fn contradicted(world: &World, own: usize, roots: &[(usize, u8)]) -> Option<Vec<u16>> {
+    let mut collected = Collected::default();
+    for (position, root) in roots {
+        let claim = Claim {
+            state_root: [*root; 32],
+            ..claim()
+        };
+        take(&mut collected, world, signed(world, *position, &claim));
+    }
+    let found = collected.contradicted(world.roster.nodes[own].index, world.roster.threshold);
+    found.map(|found| {
+        assert_eq!(found.index, claim().index);
+        found.against
+    })
+}
+
+#[test]
+fn a_node_whose_state_t_others_contradict_knows_it_and_nobody_else_is_stopped() {
+    let three = World::new(1, 3, 1);
+    let roots = [(0, 1), (1, 1), (2, 9)];
+    assert_eq!(contradicted(&three, 2, &roots), Some(vec![1, 2]));
+    assert_eq!(contradicted(&three, 0, &roots), None);
+    assert_eq!(contradicted(&three, 1, &roots), None);
+    let five = World::new(1, 5, 1);
+    let roots = [(0, 9), (1, 1), (2, 8), (3, 1), (4, 1)];
+    assert_eq!(contradicted(&five, 0, &roots), Some(vec![2, 4, 5]));
+    assert_eq!(contradicted(&five, 2, &roots), Some(vec![2, 4, 5]));
+    assert_eq!(contradicted(&five, 1, &roots), None);
+}
+
+#[test]
+fn fewer_than_t_or_others_that_differ_among_themselves_stop_nobody() {
+    let three = World::new(1, 3, 1);
+    assert_eq!(
+        contradicted(&three, 2, &[(1, 1), (2, 9)]),
+        None,
+        "one liar is not enough"
+    );
+    assert_eq!(contradicted(&three, 2, &[(0, 1), (1, 2), (2, 9)]), None);
+    assert_eq!(
+        contradicted(&three, 2, &[(0, 1), (1, 1)]),
+        None,
+        "it has not said itself"
+    );
+    let five = World::new(1, 5, 1);
+    assert_eq!(contradicted(&five, 0, &[(0, 9), (1, 1), (2, 1)]), None);
+}
+
+#[test]
+fn an_older_mark_that_is_contradicted_is_found_though_a_newer_one_is_not_signed_by_others_yet() {
+    let world = World::new(1, 3, 1);
+    let mut collected = Collected::default();
+    let other = Claim {
+        state_root: [9; 32],
+        ..claim()
+    };
+    let newer = Claim {
+        index: claim().index + 1,
+        ..other.clone()
+    };
+    take(&mut collected, &world, signed(&world, 2, &other));
+    take(&mut collected, &world, signed(&world, 2, &newer));
+    for position in [0, 1] {
+        take(&mut collected, &world, signed(&world, position, &claim()));
+    }
+    let found = collected.contradicted(3, world.roster.threshold).unwrap();
+    assert_eq!((found.index, found.against), (claim().index, vec![1, 2]));
+}
+
 #[test]
 fn each_seeded_bug_is_found_by_its_test_here() {
     symbolon_sabotage::caught_in(file!());

@@ -115,6 +115,8 @@ pub enum ClusterError {
 
 /// Names the lie of a node that was built to tell one.
 const SABOTAGE_VARIABLE: &str = "SYMBOLON_SABOTAGE";
+/// Makes a node that was built to lie the next build instead (`sabotage/src/next.rs`).
+const NEXT_BUILD_VARIABLE: &str = "SYMBOLON_NEXT_BUILD";
 
 /// A local cluster. Its processes are killed when it is dropped.
 #[derive(Debug)]
@@ -244,6 +246,18 @@ impl Cluster {
     pub fn start_sabotaged(&mut self, node: u16, lie: &str) -> Result<(), ClusterError> {
         let program = Binaries::find_sabotaged_node()?;
         self.start_program(node, &program, vec![(SABOTAGE_VARIABLE, lie.into())])
+    }
+
+    /// Starts one node as the next build, which knows one more feature level, without waiting for it; with a defect that only
+    /// the next build has, if one is named.
+    ///
+    /// # Errors
+    /// Those of [`Cluster::start_sabotaged`].
+    pub fn start_next_build(&mut self, node: u16, bug: Option<&str>) -> Result<(), ClusterError> {
+        let program = Binaries::find_sabotaged_node()?;
+        let mut variables = vec![(NEXT_BUILD_VARIABLE, "1".into())];
+        variables.extend(bug.map(|bug| (SABOTAGE_VARIABLE, bug.into())));
+        self.start_program(node, &program, variables)
     }
 
     /// Starts one node with more in its environment, without waiting for it.

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use serde::Serialize;
 
-use crate::create::TokenKind;
+use crate::create::{Spec, TokenKind};
 use crate::paths::Paths;
 use crate::token;
 
@@ -28,6 +28,8 @@ pub(crate) struct NodeConfig {
     genesis: PathBuf,
     audit: &'static str,
     development: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    snapshot_entries: Option<u64>,
     token: Token,
     http: Http,
     log: Log,
@@ -59,14 +61,8 @@ struct Log {
 
 impl NodeConfig {
     /// A node of its own region: the placement rule allows a region one node of three.
-    pub(crate) fn new(
-        paths: &Paths,
-        node: u16,
-        ports: Ports,
-        kind: TokenKind,
-        log_level: &'static str,
-    ) -> Result<Self, token::TokenError> {
-        let token = match kind {
+    pub(crate) fn new(paths: &Paths, node: u16, ports: Ports, spec: Spec) -> Result<Self, token::TokenError> {
+        let token = match spec.token {
             TokenKind::SoftHsm => Token::Pkcs11 {
                 module: token::module()?,
                 label: token::label(node),
@@ -85,11 +81,12 @@ impl NodeConfig {
             genesis: paths.genesis(),
             audit: "durable",
             development: true,
+            snapshot_entries: spec.snapshot_entries,
             token,
             http: Http { listen: ports.http },
             log: Log {
                 format: "text",
-                level: log_level,
+                level: spec.log_level,
             },
         })
     }

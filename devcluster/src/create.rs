@@ -39,6 +39,8 @@ pub struct Spec {
     pub token: TokenKind,
     /// Log level of the nodes.
     pub log_level: &'static str,
+    /// Log entries between two snapshots; `None`: the nodes' default.
+    pub snapshot_entries: Option<u64>,
 }
 
 impl Default for Spec {
@@ -49,6 +51,7 @@ impl Default for Spec {
             signatures_needed: 1,
             token: TokenKind::SoftHsm,
             log_level: "info",
+            snapshot_entries: None,
         }
     }
 }
@@ -113,7 +116,7 @@ pub(crate) async fn create(
         if spec.token == TokenKind::SoftHsm {
             token::initialise(paths, *index).await?;
         }
-        let config = toml::to_string(&NodeConfig::new(paths, *index, *ports, spec.token, spec.log_level)?)?;
+        let config = toml::to_string(&NodeConfig::new(paths, *index, *ports, spec)?)?;
         write(&paths.config(*index), config.as_bytes())?;
         let (config, entry) = (paths.config(*index), paths.entry(*index));
         let step = node_step(paths, binaries, *index, spec.token)

@@ -198,6 +198,7 @@ pub fn seeds() -> Vec<(&'static str, Vec<u8>)> {
             snapshots: (1..=3).map(vouch).collect(),
             tick: Some(tick),
             boot: Some(boot.clone()),
+            boots: vec![boot.clone()],
             contested: vec![9],
         })),
     };

@@ -347,6 +347,7 @@ pub(crate) fn status(member: &Member) -> v1::StatusReply {
     let raft = member.consensus.status();
     let standing = member.standing();
     let chain = member.consensus.chain_at(shown.applied).ok().flatten();
+    let mark = member.consensus.marks().borrow().clone();
     v1::StatusReply {
         node: member.node.into(),
         state: standing.word().to_owned(),
@@ -373,6 +374,11 @@ pub(crate) fn status(member: &Member) -> v1::StatusReply {
         denials: member.counters.denials.load(Ordering::Relaxed),
         excluded: member.excluded().into_iter().map(u32::from).collect(),
         outvoted: lock(&member.heads).outvoted().map(u32::from).collect(),
+        build_level: levels::known(),
+        mark: mark.as_ref().map_or(0, |mark| mark.index),
+        state_root: mark
+            .map(|mark| Bytes::copy_from_slice(&mark.state_root))
+            .unwrap_or_default(),
         syncs: member.store.syncs(),
         audit_cosigned: member.following.cosigned(),
         audit_anchored: cosign::anchored(member, member.node)

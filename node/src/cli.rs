@@ -104,6 +104,9 @@ fn execute(command: Command) -> Result<(), Box<dyn std::error::Error>> {
             let ended = runtime.block_on(crate::run::run(config));
             // A call of a token that stalls may take half a minute, and nothing hangs on it any more.
             runtime.shutdown_timeout(ENDS_WITHIN);
+            if !symbolon_store::all_closed(ENDS_WITHIN) {
+                tracing::warn!("the store is still being closed; it recovers at the next start");
+            }
             ended?;
         }
         Command::CheckConfig { config } => {

@@ -316,8 +316,12 @@ impl Config {
         if self.threads == 0 || self.threads > 256 {
             return Some(("threads", "between 1 and 256"));
         }
-        if self.snapshot_entries < 1_000 {
-            return Some(("snapshot_entries", "at least 1000: each snapshot reads all records"));
+        let entries_min = if self.development { 50 } else { 1_000 };
+        if self.snapshot_entries < entries_min {
+            return Some((
+                "snapshot_entries",
+                "at least 1000, or 50 with `development = true`: each snapshot reads all records",
+            ));
         }
         match &self.token {
             TokenConfig::Software { .. } if !self.development => Some((

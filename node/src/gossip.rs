@@ -3,25 +3,24 @@
 use crate::clocks;
 use crate::member::{Member, Standing, lock};
 use crate::submit;
-use crate::vouch::{Boots, claim};
+use crate::vouch::{BOOTS_MAX, HEADS_MAX, SNAPSHOTS_MAX, claim};
 use bytes::Bytes;
 use prost::Message;
 use std::sync::Arc;
 use std::time::Duration;
 use symbolon_consensus::SnapshotMeta;
 use symbolon_crypto::Hash;
-use symbolon_crypto::provider::Provider;
 use symbolon_custody::gate::CLOCKS_APART_MS_MAX;
 use symbolon_custody::heads::{self, Finding};
-use symbolon_custody::snapshots;
-use symbolon_state::check_boot;
+use symbolon_custody::snapshots::{self, Contradiction};
 use symbolon_state::entry::Kind;
-use symbolon_wire::roster::Roster;
 use symbolon_wire::statements::Signer;
 use symbolon_wire::v1::{self, peer_request};
 
 /// A head is sent at least this often while the index moves.
 const HEAD_EVERY: Duration = Duration::from_millis(250);
+/// A head that does not move is told again every so many times.
+const TOLD_AGAIN: u32 = 2;
 /// A clock reading a second.
 const TICK_EVERY: Duration = Duration::from_secs(1);
 /// How long one message may take.
@@ -35,20 +34,25 @@ const CONTESTED_MAX: usize = 16;
 pub(crate) async fn heads(member: Arc<Member>) {
     let mut every = tokio::time::interval(HEAD_EVERY);
     every.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
-    let mut sent = 0;
+    let mut sent: Option<v1::Head> = None;
+    let mut since = 0;
     loop {
         every.tick().await;
-        if matches!(member.standing(), Standing::Sealed(_) | Standing::Failed(_)) {
+        if !matches!(member.standing(), Standing::Serving | Standing::Frozen(_)) {
             continue;
         }
         let applied = member.shown.load().applied;
         compare(&member, applied);
         let frozen = matches!(member.standing(), Standing::Frozen(_));
-        if (applied == sent && !frozen) || applied == 0 {
+        since += 1;
+        let moved = sent.as_ref().is_none_or(|head| head.index != applied);
+        if applied == 0 || !(moved || frozen || since >= TOLD_AGAIN) {
             continue;
         }
-        if let Some(head) = own_head(&member, applied) {
-            sent = applied;
+        // What the others missed is told again: a node whose log does not move may be the one that differs.
+        let again = sent.take().filter(|_| !moved);
+        if let Some(head) = again.or_else(|| own_head(&member, applied)) {
+            (sent, since) = (Some(head.clone()), 0);
             tell(&member, head);
         }
     }
@@ -91,6 +95,7 @@ fn tell(member: &Arc<Member>, head: v1::Head) {
     broadcast(
         member,
         v1::Gossip {
+            boots: member.boots_seen.behind(&heads),
             heads,
             snapshots,
             contested,
@@ -145,15 +150,18 @@ fn send(member: &Member, node: u16, gossip: v1::Gossip) {
 /// Takes what node `from` sent, as its connection proves: statements of any node, but only its own clock reading.
 pub(crate) fn take(member: &Arc<Member>, from: u16, gossip: v1::Gossip) {
     if let Some(statement) = gossip.boot {
-        keep_boot(&member.roster, member.provider.as_ref(), &member.boots_seen, &statement);
+        member.keep_boot(&statement);
     }
-    for head in gossip.heads {
+    for statement in gossip.boots.iter().take(BOOTS_MAX) {
+        member.keep_boot(statement);
+    }
+    for head in gossip.heads.into_iter().take(HEADS_MAX) {
         take_head(member, head);
     }
-    if !gossip.contested.is_empty() && !matches!(member.standing(), Standing::Sealed(_) | Standing::Failed(_)) {
+    if !gossip.contested.is_empty() && matches!(member.standing(), Standing::Serving | Standing::Frozen(_)) {
         answer_contested(member, from, &gossip.contested);
     }
-    for signed in gossip.snapshots {
+    for signed in gossip.snapshots.into_iter().take(SNAPSHOTS_MAX) {
         let key = u16::try_from(signed.node)
             .ok()
             .and_then(|node| member.signing_key(node, signed.boot_counter));
@@ -166,29 +174,15 @@ pub(crate) fn take(member: &Arc<Member>, from: u16, gossip: v1::Gossip) {
     }
 }
 
-/// Verifies and keeps a boot statement; `None` if it is not one.
-pub(crate) fn keep_boot(
-    roster: &Roster,
-    provider: &dyn Provider,
-    boots: &Boots,
-    statement: &v1::BootKeys,
-) -> Option<(u16, symbolon_state::BootView)> {
-    let (node, boot) = check_boot(roster, provider, statement)?;
-    boots.keep(node, boot.clone());
-    Some((node, boot))
-}
-
 fn take_head(member: &Arc<Member>, head: v1::Head) {
     let Ok(node) = u16::try_from(head.node) else { return };
-    let Some(key) = member.signing_key(node, head.boot_counter) else {
-        return;
-    };
     let signer = Signer {
         cluster: member.roster.cluster,
         node,
         boot_counter: head.boot_counter,
     };
-    if node == member.node || !heads::check(&head, &signer, &key, member.provider.as_ref()) {
+    let signed = |key| heads::check(&head, &signer, key, member.provider.as_ref());
+    if node == member.node || !member.signing_keys(node, head.boot_counter).iter().any(signed) {
         return;
     }
     let applied = member.shown.load().applied;
@@ -358,6 +352,16 @@ pub(crate) async fn marks(member: Arc<Member>, entries: u64) {
             if meta.index > signed && sign_mark(&member, meta) {
                 signed = meta.index;
             }
+            let contradicted = lock(&member.snapshots).contradicted(member.node, member.roster.threshold);
+            if let Some(Contradiction { index, against }) = contradicted {
+                tracing::error!(
+                    index,
+                    ?against,
+                    "this node's state is not the one that t others signed; it freezes"
+                );
+                member.set_standing(Standing::Diverged(index));
+                continue;
+            }
             let vouching = lock(&member.snapshots).evidence(&claim(meta)).signatures.len();
             if meta.index > adopted && vouching >= usize::from(member.roster.threshold) {
                 match member.consensus.adopt_mark().await {
@@ -379,12 +383,9 @@ pub(crate) async fn marks(member: Arc<Member>, entries: u64) {
 }
 
 fn sign_mark(member: &Arc<Member>, meta: &SnapshotMeta) -> bool {
-    let signer = &member.boot.signer;
-    let Ok(signature) = member
-        .boot
-        .signing
-        .sign(&snapshots::statement(signer, &member.roster, &claim(meta)))
-    else {
+    let (signer, claimed) = (&member.boot.signer, claim(meta));
+    let statement = snapshots::statement(signer, &member.roster, &claimed);
+    let Ok(signature) = member.boot.signing.sign(&statement) else {
         tracing::error!("a snapshot cannot be signed");
         return false;
     };
@@ -394,7 +395,7 @@ fn sign_mark(member: &Arc<Member>, meta: &SnapshotMeta) -> bool {
         incarnation: meta.incarnation,
         index: meta.index,
         chain: Bytes::copy_from_slice(&meta.chain),
-        state_root: Bytes::copy_from_slice(&meta.state_root),
+        state_root: Bytes::copy_from_slice(&claimed.state_root),
         roster_hash: Bytes::copy_from_slice(&member.roster.hash),
         signature: Bytes::copy_from_slice(&signature),
     };

@@ -47,9 +47,9 @@ fn json(code: StatusCode, body: String) -> impl IntoResponse {
     (code, [(header::CONTENT_TYPE, "application/json")], body)
 }
 
-/// 200 while the process does its work, serving or not; 503 once it is sealed, frozen or failed.
+/// 200 while the process does its work, serving or not; 503 once it is sealed, frozen, failed or superseded.
 async fn health(State(member): State<Arc<Member>>) -> impl IntoResponse {
-    let alive = member.standing().refusal().is_none();
+    let alive = member.standing().ended().is_none();
     json(
         if alive {
             StatusCode::OK

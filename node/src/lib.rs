@@ -1,9 +1,10 @@
 //! The member daemon of a Symbolon cluster: QUIC, configuration, wiring; boring on purpose. It holds no plaintext.
 //!
-//! The daemon is [`cli::main`]; [`machine`] is the state machine as consensus drives it and [`vouch`] says what is
-//! trusted of other nodes: both also run in the simulation.
+//! The daemon is [`cli::main`]; [`machine`] is the state machine as consensus drives it [`vouch`] says what is
+//! trusted of other nodes, and [`fences`] which of their boots: all three also run in the simulation.
 #![forbid(unsafe_code)]
 
+mod admission;
 mod answers;
 mod audit;
 mod backup;
@@ -12,6 +13,7 @@ pub mod cli;
 mod clocks;
 mod config;
 mod cosign;
+pub mod fences;
 mod fragments;
 mod genesis;
 mod gossip;

@@ -1,10 +1,12 @@
 //! What one running node is: its place, its keys of this boot, its store, and whether it may serve.
 
+use crate::admission::UNANNOUNCED;
 use crate::audit::NodeAudit;
 use crate::changes::Changes;
 use crate::clocks;
 use crate::cosign::Following;
-use crate::intake::Intake;
+use crate::fences::Fences;
+use crate::intake::{Intake, Latest};
 use crate::machine::{Shown, ViewAdapter};
 use crate::peers::Peers;
 use crate::vouch::Boots;
@@ -22,6 +24,7 @@ use symbolon_custody::fragments::Holder;
 use symbolon_custody::gate::Scene;
 use symbolon_custody::heads::Heads;
 use symbolon_custody::snapshots::Collected;
+use symbolon_state::{BootView, query};
 use symbolon_store::{Local, Store};
 use symbolon_wire::Code;
 use symbolon_wire::roster::Roster;
@@ -35,27 +38,32 @@ const ANCHOR_EVERY: u64 = 256;
 /// Whether the node serves, and why not.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Standing {
-    /// It has not applied anything of this boot yet, or knows no leader.
-    Starting,
+    /// It has booted and waits: for the others to say where the log stands, then for its own boot keys in the log.
+    Booting(String),
     /// It serves.
     Serving,
     /// Its token is gone: keys are dropped, nothing is released, nothing is agreed to.
     Sealed(String),
     /// Its log is contradicted by others.
     Frozen(u64),
+    /// Its state is: t others signed another one at this mark.
+    Diverged(u64),
     /// Its store failed.
     Failed(String),
+    /// Another boot of this node counts instead, with this counter.
+    Superseded(u64),
 }
 
 impl Standing {
     /// One word for status displays.
     pub(crate) fn word(&self) -> &'static str {
         match self {
-            Self::Starting => "starting",
+            Self::Booting(_) => "booting",
             Self::Serving => "serving",
             Self::Sealed(_) => "sealed",
-            Self::Frozen(_) => "frozen",
+            Self::Frozen(_) | Self::Diverged(_) => "frozen",
             Self::Failed(_) => "failed",
+            Self::Superseded(_) => "superseded",
         }
     }
 
@@ -63,19 +71,34 @@ impl Standing {
     pub(crate) fn reason(&self) -> String {
         match self {
             Self::Serving => String::new(),
-            Self::Starting => "waiting for the cluster".to_owned(),
-            Self::Sealed(why) | Self::Failed(why) => why.clone(),
+            Self::Booting(why) | Self::Sealed(why) | Self::Failed(why) => why.clone(),
             Self::Frozen(index) => format!("contradicted by other nodes at log index {index}"),
+            Self::Superseded(counter) => {
+                format!("boot {counter} of this node counts instead: two processes have its keys")
+            }
+            Self::Diverged(index) => format!(
+                "its state at log index {index} is not the one that t other nodes signed: keep its disk and compare the builds \
+                 of all nodes (`symbolon status --wide`)"
+            ),
         }
     }
 
-    /// The code with which requests are refused, if they are.
+    /// The code with which whatever depends on the log is refused, if it is.
     pub(crate) fn refusal(&self) -> Option<Code> {
         match self {
-            Self::Serving | Self::Starting => None,
+            Self::Booting(_) => Some(Code::Booting),
+            other => other.ended(),
+        }
+    }
+
+    /// The code with which everything is refused, if this process serves no more, or not while it stays so.
+    pub(crate) fn ended(&self) -> Option<Code> {
+        match self {
+            Self::Serving | Self::Booting(_) => None,
             Self::Sealed(_) => Some(Code::Sealed),
-            Self::Frozen(_) => Some(Code::Frozen),
+            Self::Frozen(_) | Self::Diverged(_) => Some(Code::Frozen),
             Self::Failed(_) => Some(Code::DiskFull),
+            Self::Superseded(_) => Some(Code::Superseded),
         }
     }
 }
@@ -131,6 +154,10 @@ pub(crate) struct Member {
     pub(crate) consensus: Consensus,
     /// What may arrive at once.
     pub(crate) intake: Intake,
+    /// Which boots of the other nodes it listens to.
+    pub(crate) fences: Arc<Fences>,
+    /// Connections that other nodes have opened.
+    pub(crate) inbound: Latest<quinn::Connection>,
     /// The other nodes.
     pub(crate) peers: Arc<Peers>,
     /// Its audit log.
@@ -180,18 +207,24 @@ impl Member {
         self.standing.borrow().clone()
     }
 
-    /// Changes the standing; sealed and failed are final for this process, and frozen ends with [`Self::thaw`].
+    /// Changes the standing; sealed, failed, diverged and superseded are final for this process, and frozen ends with
+    /// [`Self::thaw`].
     pub(crate) fn set_standing(&self, standing: Standing) {
         self.standing.send_if_modified(|current| {
             let stays = match current {
-                Standing::Sealed(_) | Standing::Failed(_) => true,
-                Standing::Frozen(_) => matches!(standing, Standing::Serving | Standing::Starting | Standing::Frozen(_)),
-                Standing::Serving | Standing::Starting => false,
+                Standing::Sealed(_) | Standing::Failed(_) | Standing::Diverged(_) | Standing::Superseded(_) => true,
+                Standing::Frozen(_) => {
+                    matches!(standing, Standing::Serving | Standing::Booting(_) | Standing::Frozen(_))
+                }
+                Standing::Serving | Standing::Booting(_) => false,
             };
             if stays || *current == standing {
                 return false;
             }
-            self.peers.mute(matches!(standing, Standing::Frozen(_)));
+            self.peers.mute(matches!(
+                standing,
+                Standing::Frozen(_) | Standing::Diverged(_) | Standing::Superseded(_)
+            ));
             *current = standing;
             true
         });
@@ -202,7 +235,7 @@ impl Member {
         let standing = if self.is_announced() {
             Standing::Serving
         } else {
-            Standing::Starting
+            Standing::Booting(UNANNOUNCED.to_owned())
         };
         self.standing.send_if_modified(|current| {
             let frozen = matches!(current, Standing::Frozen(_));
@@ -222,13 +255,36 @@ impl Member {
         boot.is_some_and(|boot| boot.signing_key == self.boot.own_key)
     }
 
+    /// Verifies and keeps a boot statement; `None` if it is not one.
+    pub(crate) fn keep_boot(&self, statement: &v1::BootKeys) -> Option<(u16, BootView)> {
+        self.boots_seen.keep(&self.roster, self.provider.as_ref(), statement)
+    }
+
+    /// Keeps the statement of a node's newest logged boot, which it need not have shown here: heads are passed on with it.
+    pub(crate) fn keep_logged_boot(&self, node: u16) {
+        let reader = self.store.reader();
+        match query::boots(&ViewAdapter::new(&reader), node) {
+            Ok(mut logged) => {
+                if let Some((statement, _)) = logged.pop() {
+                    self.keep_boot(&statement);
+                }
+            }
+            Err(fault) => tracing::error!(%fault, node, "the boots of a node cannot be read"),
+        }
+    }
+
     /// The key of a node's boot: seen on a connection or in gossip, or applied.
     pub(crate) fn signing_key(&self, node: u16, counter: u64) -> Option<VerifyingKey> {
+        self.signing_keys(node, counter).into_iter().next()
+    }
+
+    /// All keys under which a node signs that boot: one, of an honest node.
+    pub(crate) fn signing_keys(&self, node: u16, counter: u64) -> Vec<VerifyingKey> {
         let applied = self.shown.load();
         let applied = applied.boots.get(&node).filter(|boot| boot.counter == counter);
-        applied
-            .map(|boot| boot.signing_key.clone())
-            .or_else(|| self.boots_seen.signing_key(node, counter))
+        let applied = applied.map(|boot| boot.signing_key.clone());
+        let seen = self.boots_seen.signing_keys(node, counter);
+        applied.into_iter().chain(seen).collect()
     }
 
     /// The checkpoint key of a node's boot, likewise.

@@ -1,5 +1,7 @@
 //! Connections to the other nodes: one to each, opened when needed, pinned to the roster's identity key.
 
+use crate::clocks;
+use crate::fences::Fences;
 use bytes::Bytes;
 use futures::future::BoxFuture;
 use prost::Message;
@@ -10,15 +12,22 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 use symbolon_consensus::{Call, Transport, TransportError};
+use symbolon_crypto::provider::AwsLc;
+use symbolon_custody::admission::BootId;
+use symbolon_state::check_boot;
 use symbolon_wire::frame::{decode, server_name};
 use symbolon_wire::limits::PEER_FRAME_BYTES_MAX;
+use symbolon_wire::roster::Roster;
+use symbolon_wire::tls::Leaf;
 use symbolon_wire::v1::{self, peer_request, peer_response};
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, mpsc};
 
 /// After a failed attempt a peer is left alone for this long.
 const PAUSE: Duration = Duration::from_millis(200);
 /// A handshake takes at most this long.
 const HANDSHAKE: Duration = Duration::from_secs(2);
+/// What a node says first on a connection.
+const HELLO_BYTES_MAX: usize = 256 * 1024;
 
 /// One other node.
 struct Peer {
@@ -42,6 +51,10 @@ pub(crate) struct Peers {
     muted: AtomicBool,
     /// Sent first on every connection: this node's boot statement.
     introduction: Bytes,
+    roster: Arc<Roster>,
+    fences: Arc<Fences>,
+    /// Statements with which others refuse this boot.
+    refused: mpsc::UnboundedSender<v1::BootKeys>,
 }
 
 /// Why a peer did not answer a request of the application's.
@@ -61,7 +74,9 @@ impl Peers {
         endpoint: Endpoint,
         configs: Vec<(u16, String, ClientConfig)>,
         introduction: &v1::BootKeys,
-    ) -> Self {
+        (roster, fences): (Arc<Roster>, Arc<Fences>),
+    ) -> (Self, mpsc::UnboundedReceiver<v1::BootKeys>) {
+        let (refused, refusals) = mpsc::unbounded_channel();
         let hello = v1::Gossip {
             boot: Some(introduction.clone()),
             ..v1::Gossip::default()
@@ -82,12 +97,16 @@ impl Peers {
                 )
             })
             .collect();
-        Self {
+        let peers = Self {
             endpoint,
             peers,
             muted: AtomicBool::new(false),
             introduction: introduction.encode_to_vec().into(),
-        }
+            roster,
+            fences,
+            refused,
+        };
+        (peers, refusals)
     }
 
     /// Stops sending what consensus says, or starts again.
@@ -132,8 +151,62 @@ impl Peers {
             .connect_with(peer.config.clone(), address, &server_name(node))
             .ok()?;
         let connection = connecting.await.ok()?;
-        exchange(&connection, &self.introduction).await.ok()?;
+        if !self.is_newest(node, &connection).await {
+            connection.close(6_u32.into(), b"superseded");
+            return None;
+        }
+        let answer = exchange(&connection, &self.introduction).await.ok()?;
+        if let Some(peer_response::Result::Superseded(newer)) = answer.result {
+            self.hear(newer);
+            return None;
+        }
         Some(connection)
+    }
+
+    /// Whether whoever answers as `node` is its newest boot, as far as this node knows: of two processes with one identity
+    /// the older may stand at the address.
+    async fn is_newest(&self, node: u16, connection: &Connection) -> bool {
+        let Some(newest) = self.fences.newest(node) else {
+            return true;
+        };
+        let Some(leaf) = shown_by(connection) else { return false };
+        if newest.tls_key == leaf.key.spki().as_slice() {
+            return true;
+        }
+        // Another boot: newer ones say so in what every node says first.
+        let Ok(mut receive) = connection.accept_uni().await else {
+            return false;
+        };
+        let Ok(hello) = receive.read_to_end(HELLO_BYTES_MAX).await else {
+            return false;
+        };
+        let hello: Result<v1::Hello, _> = decode(hello.into(), HELLO_BYTES_MAX);
+        let Some(statement) = hello.ok().and_then(|hello| hello.boot) else {
+            return false;
+        };
+        let checked = check_boot(&self.roster, &AwsLc, &statement);
+        checked.is_some_and(|(of, boot)| of == node && boot.tls_key == leaf.key)
+            && BootId::of(&statement) > BootId::of(&newest)
+    }
+
+    fn hear(&self, newer: v1::BootKeys) {
+        // Whoever listens lives as long as the node.
+        let _ = self.refused.send(newer);
+    }
+
+    /// Ends the connection to `node` if it leads to a boot that is not its newest.
+    pub(crate) async fn leave_older(&self, node: u16) {
+        let Some(peer) = self.peers.get(&node) else { return };
+        let mut state = peer.state.lock().await;
+        state.failed = None;
+        let newest = self.fences.newest(node);
+        let older = |connection: &mut Connection| match (&newest, shown_by(connection)) {
+            (Some(newest), Some(leaf)) => newest.tls_key != leaf.key.spki().as_slice(),
+            _ => false,
+        };
+        if let Some(connection) = state.connection.take_if(older) {
+            connection.close(6_u32.into(), b"superseded");
+        }
     }
 
     /// Drops the connection to `node` and opens none again: it was caught equivocating.
@@ -157,7 +230,13 @@ impl Peers {
         let connection = self.connection(node).await.ok_or(PeerError::Unreachable(node))?;
         let answer = tokio::time::timeout(timeout, exchange(&connection, &request)).await;
         match answer {
-            Ok(Ok(answer)) => answer.result.ok_or(PeerError::NoAnswer(node)),
+            Ok(Ok(answer)) => match answer.result {
+                Some(peer_response::Result::Superseded(newer)) => {
+                    self.hear(newer);
+                    Err(PeerError::NoAnswer(node))
+                }
+                answer => answer.ok_or(PeerError::NoAnswer(node)),
+            },
             Ok(Err(_)) => Err(PeerError::NoAnswer(node)),
             Err(_) => {
                 // A node that is down, paused or cut off: what is under way may still come, what follows starts anew.
@@ -179,6 +258,15 @@ impl Peers {
             state.connection = None;
         }
     }
+}
+
+/// The certificate that the other end showed.
+fn shown_by(connection: &Connection) -> Option<Leaf> {
+    let certificates = connection.peer_identity()?;
+    let certificates = certificates
+        .downcast::<Vec<rustls::pki_types::CertificateDer<'static>>>()
+        .ok()?;
+    Leaf::parse(certificates.first()?, clocks::wall_ms() / 1000).ok()
 }
 
 /// One request and its answer on a stream of their own.

@@ -1,13 +1,15 @@
 //! From configuration to a serving member: token, keys, store, boot keys, agreement, endpoint.
 
+use crate::admission;
 use crate::audit::NodeAudit;
 use crate::clocks;
 use crate::config::Config;
 use crate::cosign::{self, Following};
+use crate::fences::Fences;
 use crate::fragments::{self, Dealt, News};
 use crate::gossip;
 use crate::http;
-use crate::intake::Intake;
+use crate::intake::{Intake, Latest};
 use crate::machine::{NodeMachine, ViewAdapter, nothing_shown};
 use crate::member::{Boot, Counters, Member, Standing};
 use crate::peers::{Peers, RaftTransport};
@@ -24,7 +26,9 @@ use quinn::crypto::rustls::{QuicClientConfig, QuicServerConfig};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
-use symbolon_consensus::{Consensus, Durability, InitializeError, Settings, StartError, StoreFault, Transport};
+use symbolon_consensus::{
+    AdmitError, Consensus, Durability, InitializeError, Settings, StartError, StoreFault, Transport,
+};
 use symbolon_crypto::own;
 use symbolon_crypto::provider::{AwsLc, AwsLcSigningKey, Provider};
 use symbolon_crypto::secret::Secret;
@@ -32,8 +36,8 @@ use symbolon_crypto::sign::{Ed25519SigningKey, SigningKey};
 use symbolon_custody::boot::{self, PublicKeys};
 use symbolon_custody::fragments::{Holder, HolderError};
 use symbolon_custody::heads::Heads;
-use symbolon_state::{Effect, query};
-use symbolon_store::{AuditFault, LocalOp, Options, Store};
+use symbolon_state::{Effect, levels, query};
+use symbolon_store::{AuditFault, Local, LocalOp, Options, Store};
 use symbolon_wire::frame::ALPN_PEER;
 use symbolon_wire::roster::{Roster, RosterError};
 use symbolon_wire::statements::Signer;
@@ -98,6 +102,18 @@ pub(crate) enum RunError {
     /// Agreement.
     #[error("agreement does not start: {0}")]
     Consensus(#[from] StartError),
+    /// The way into agreement.
+    #[error("this node is not admitted: {0}")]
+    Admit(#[from] AdmitError),
+    /// Another boot counts.
+    #[error(
+        "another boot of this node counts: number {counter}. If its disk was put back, start it again, and it counts on \
+         from there; if a second process runs with its keys, end that one first"
+    )]
+    Superseded {
+        /// Its number.
+        counter: u64,
+    },
     /// Initialising the cluster.
     #[error("the cluster cannot be initialised: {0}")]
     Initialize(#[from] InitializeError),
@@ -200,12 +216,16 @@ async fn count_boot(store: &Store, node: u16) -> Result<u64, RunError> {
     let logged = query::boots(&ViewAdapter::new(&store.reader()), node)?;
     let logged = logged.last().map_or(0, |(statement, _)| statement.boot_counter);
     let counter = counted.max(logged) + 1;
-    let batch = vec![LocalOp::Put(
-        BOOTS.to_vec(),
-        Bytes::copy_from_slice(&counter.to_be_bytes()),
-    )];
-    local.write(batch, Durability::Synced).await?;
+    remember_boots(&local, counter).await?;
     Ok(counter)
+}
+
+/// Remembers how often this node has booted.
+pub(crate) async fn remember_boots(local: &Local, counter: u64) -> Result<(), StoreFault> {
+    let counter = Bytes::copy_from_slice(&counter.to_be_bytes());
+    local
+        .write(vec![LocalOp::Put(BOOTS.to_vec(), counter)], Durability::Synced)
+        .await
 }
 
 fn make_boot(roster: &Roster, token: &Token, signer: Signer) -> Result<(Boot, tls::Identity), RunError> {
@@ -221,7 +241,7 @@ fn make_boot(roster: &Roster, token: &Token, signer: Signer) -> Result<(Boot, tl
             tls: tls_key.verifying_key(),
             checkpoint: &checkpoint.verifying_key(),
         },
-        symbolon_wire::FEATURE_LEVEL,
+        levels::known(),
         |message| token.root.sign(&token.identity, message).map_err(RunError::from),
         |message| Ok(signing.sign(message)),
     )?;
@@ -280,14 +300,18 @@ fn endpoint(config: &Config, leaf: &tls::Identity, quic: &Secret<32>) -> Result<
 }
 
 fn peers(
-    roster: &Roster,
-    node: u16,
+    roster: &Arc<Roster>,
+    fences: &Arc<Fences>,
     endpoint: &quinn::Endpoint,
     leaf: &tls::Identity,
     statement: &v1::BootKeys,
-) -> Result<Arc<Peers>, RunError> {
+) -> Result<(Arc<Peers>, Refusals), RunError> {
     let mut configs = Vec::new();
-    for other in roster.nodes.iter().filter(|other| other.index != node) {
+    for other in roster
+        .nodes
+        .iter()
+        .filter(|other| u32::from(other.index) != statement.node)
+    {
         let own = tls::Identity {
             certificate: leaf.certificate.clone(),
             key: leaf.key.clone_key(),
@@ -301,8 +325,13 @@ fn peers(
         client.transport_config(Arc::new(transport));
         configs.push((other.index, other.address.clone(), client));
     }
-    Ok(Arc::new(Peers::new(endpoint.clone(), configs, statement)))
+    let known = (Arc::clone(roster), Arc::clone(fences));
+    let (peers, refusals) = Peers::new(endpoint.clone(), configs, statement, known);
+    Ok((Arc::new(peers), refusals))
 }
+
+/// What others refuse this boot with.
+type Refusals = mpsc::UnboundedReceiver<v1::BootKeys>;
 
 /// Runs the node until it is told to stop.
 pub(crate) async fn run(config: Config) -> Result<(), RunError> {
@@ -321,7 +350,8 @@ pub(crate) async fn run(config: Config) -> Result<(), RunError> {
     };
     let (boot, leaf) = make_boot(&roster, &keys.token, signer)?;
     let endpoint = endpoint(&config, &leaf, &quic)?;
-    let peers = peers(&roster, config.node, &endpoint, &leaf, &boot.statement)?;
+    let fences = Arc::new(Fences::open(store.local(), &roster)?);
+    let (peers, refusals) = peers(&roster, &fences, &endpoint, &leaf, &boot.statement)?;
 
     let (shown, boots_seen) = (nothing_shown(), Arc::new(Boots::default()));
     let snapshots = Arc::new(Mutex::default());
@@ -335,7 +365,9 @@ pub(crate) async fn run(config: Config) -> Result<(), RunError> {
         boots: Arc::clone(&boots_seen),
         collected: Arc::clone(&snapshots),
     };
-    let settings = Settings::new(config.node.into(), roster.cluster.0, roster.hash);
+    let mut settings = Settings::new(config.node.into(), roster.cluster.0, roster.hash);
+    settings.awaits_admission = true;
+    settings.voters = roster.nodes.iter().map(|node| node.index.into()).collect();
     let transport: Arc<dyn Transport> = Arc::new(RaftTransport(Arc::clone(&peers)));
     #[cfg(feature = "sabotage")]
     let transport = crate::sabotage::transport(transport);
@@ -347,7 +379,7 @@ pub(crate) async fn run(config: Config) -> Result<(), RunError> {
         Arc::new(guard),
     )
     .await?;
-    gossip::keep_boot(&roster, &AwsLc, &boots_seen, &boot.statement);
+    boots_seen.keep(&roster, &AwsLc, &boot.statement);
     let info = keys.token.root.info()?;
     let hello = v1::Hello {
         protocol: symbolon_wire::PROTOCOL,
@@ -367,12 +399,14 @@ pub(crate) async fn run(config: Config) -> Result<(), RunError> {
         store,
         consensus,
         intake: Intake::new(&roster),
+        fences,
+        inbound: Latest::default(),
         peers,
         shown,
         changes,
         watchers: Arc::default(),
         holder: ArcSwapOption::from_pointee(holder),
-        standing: watch::Sender::new(Standing::Starting),
+        standing: watch::Sender::new(Standing::Booting("opening its store".to_owned())),
         confirmed: watch::Sender::new(0),
         heads: Mutex::new(Heads::new(config.node, roster.threshold)),
         snapshots,
@@ -385,7 +419,7 @@ pub(crate) async fn run(config: Config) -> Result<(), RunError> {
         hello: hello.encode_to_vec().into(),
         roster,
     });
-    serve(config, member, endpoint, keys.token, happened).await
+    serve(config, member, endpoint, keys.token, happened, refusals).await
 }
 
 async fn serve(
@@ -394,6 +428,7 @@ async fn serve(
     endpoint: quinn::Endpoint,
     token: Arc<Token>,
     happened: mpsc::UnboundedReceiver<Effect>,
+    refusals: Refusals,
 ) -> Result<(), RunError> {
     let (news, heard) = mpsc::unbounded_channel();
     tokio::spawn(follow(Arc::clone(&member), happened, news));
@@ -409,15 +444,12 @@ async fn serve(
             }
         });
     }
-    let voters = member.roster.nodes.iter().map(|node| u64::from(node.index)).collect();
-    match member.consensus.initialize(voters).await {
-        Ok(()) | Err(InitializeError::Already) => {}
-        Err(refused) => return Err(refused.into()),
+    for node in member.roster.indices() {
+        member.keep_logged_boot(node);
     }
     tokio::spawn(gossip::heads(Arc::clone(&member)));
     tokio::spawn(gossip::ticks(Arc::clone(&member)));
     tokio::spawn(gossip::marks(Arc::clone(&member), config.snapshot_entries));
-    tokio::spawn(gossip::announce(Arc::clone(&member)));
     tokio::spawn(cosign::collect(Arc::clone(&member)));
     tokio::spawn(probe::watch(Arc::clone(&member), token));
     tokio::spawn(announce_standing(Arc::clone(&member)));
@@ -425,6 +457,8 @@ async fn serve(
     tokio::select! {
         () = stopped() => {}
         () = ended(&member) => return Err(RunError::Ended),
+        refused = take_part(&member) => refused?,
+        refused = admission::watch(&member, refusals) => refused?,
     }
     // The service manager may not be there.
     let _ = sd_notify::notify(&[sd_notify::NotifyState::Stopping]);
@@ -436,6 +470,19 @@ async fn serve(
     Ok(())
 }
 
+/// Joins the others once they have said where the log stands, and gets this boot's keys into the log. Ends only by an
+/// error.
+async fn take_part(member: &Arc<Member>) -> Result<(), RunError> {
+    admission::run(member).await?;
+    let voters = member.roster.nodes.iter().map(|node| u64::from(node.index)).collect();
+    match member.consensus.initialize(voters).await {
+        Ok(()) | Err(InitializeError::Already) => {}
+        Err(refused) => return Err(refused.into()),
+    }
+    gossip::announce(Arc::clone(member)).await;
+    std::future::pending().await
+}
+
 /// Waits until agreement has ended by a panic. Where the node sealed itself or the store failed, it stays, refuses, and
 /// says why.
 async fn ended(member: &Member) {
@@ -443,7 +490,7 @@ async fn ended(member: &Member) {
     if let Some(fault) = member.consensus.fault() {
         member.set_standing(Standing::Failed(fault.to_string()));
     }
-    if member.standing().refusal().is_some() {
+    if member.standing().ended().is_some() {
         std::future::pending::<()>().await;
     }
 }
@@ -464,9 +511,13 @@ async fn follow(member: Arc<Member>, mut happened: mpsc::UnboundedReceiver<Effec
             Effect::FeatureLevel { level } => tracing::info!(level, "the feature level rose"),
             Effect::Booted { node, counter } => {
                 tracing::info!(node, counter, "a node booted");
+                member.keep_logged_boot(node);
                 // It may have been the last that did not know the next level.
                 if member.consensus.leader() == Some(u64::from(member.node)) {
                     gossip::raise_level(&member).await;
+                }
+                if node == member.node && counter >= member.boot.signer.boot_counter && !member.is_announced() {
+                    admission::supersede(&member, counter);
                 }
             }
             Effect::Destroyed { secret, version } => {

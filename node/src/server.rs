@@ -1,5 +1,6 @@
 //! The QUIC endpoint: accepts connections, introduces itself, reads one request a stream, answers it.
 
+use crate::admission;
 use crate::answers::Answering;
 use crate::clocks;
 use crate::cosign;
@@ -15,6 +16,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 use symbolon_crypto::enc::sha256;
+use symbolon_custody::admission::BootId;
 use symbolon_custody::gate;
 use symbolon_state::query;
 use symbolon_wire::Code;
@@ -310,7 +312,7 @@ fn parse(member: &Member, bytes: Bytes) -> Result<request::Kind, v1::Error> {
 async fn answer_of(answering: &Answering<'_>, kind: request::Kind) -> Result<response::Result, v1::Error> {
     let Answering { member, client, .. } = answering;
     let standing = member.standing();
-    if let (Some(code), false) = (standing.refusal(), matches!(kind, request::Kind::Status(_))) {
+    if let (Some(code), false) = (standing.ended(), matches!(kind, request::Kind::Status(_))) {
         let message = format!("node {}: {}", member.node, standing.reason());
         return Err(error(code, message, "see: symbolon status"));
     }
@@ -339,24 +341,34 @@ async fn answer_of(answering: &Answering<'_>, kind: request::Kind) -> Result<res
 /// A connection that speaks the peers' protocol: who it is must be shown first, by a boot statement whose TLS key is the
 /// connection's and whose identity key issued the certificate.
 async fn serve_peer(member: &Arc<Member>, connection: &Connection, leaf: &Leaf, stranger: Stranger) {
-    let Some((node, budgets)) = introduced(member, connection, leaf).await else {
+    let Some((node, statement, budgets)) = introduced(member, connection, leaf).await else {
         tracing::warn!(source = %connection.remote_address(), "a connection claims to be a node and is not");
         return connection.close(3_u32.into(), b"not a node");
     };
     drop(stranger);
+    if let Some(oldest) = member.inbound.begins(node, connection.stable_id(), connection.clone()) {
+        oldest.close(6_u32.into(), b"replaced by later connections");
+    }
     connection.set_max_concurrent_bi_streams(VarInt::from_u32(PEER_STREAMS));
     connection.set_receive_window(VarInt::from_u32(64 * 1024 * 1024));
+    let statement = Arc::new(statement);
     while let Ok((send, receive)) = connection.accept_bi().await {
         if member.is_excluded(node) {
-            return connection.close(1_u32.into(), b"equivocation");
+            connection.close(1_u32.into(), b"equivocation");
+            break;
         }
-        let (member, budgets) = (Arc::clone(member), budgets.clone());
-        tokio::spawn(async move { peer_request(&member, node, &budgets, send, receive).await });
+        let (member, budgets, statement) = (Arc::clone(member), budgets.clone(), Arc::clone(&statement));
+        tokio::spawn(async move { peer_request(&member, (node, &statement), &budgets, send, receive).await });
     }
+    member.inbound.ends(node, connection.stable_id());
 }
 
-/// Which node it is, and the budget of what it sends.
-async fn introduced(member: &Arc<Member>, connection: &Connection, leaf: &Leaf) -> Option<(u16, Budgets)> {
+/// Which boot of which node it is, and the budget of what it sends.
+async fn introduced(
+    member: &Arc<Member>,
+    connection: &Connection,
+    leaf: &Leaf,
+) -> Option<(u16, v1::BootKeys, Budgets)> {
     let first = tokio::time::timeout(HANDSHAKE, connection.accept_bi()).await.ok()?;
     let (mut send, mut receive) = first.ok()?;
     let strangers = member.intake.of_strangers();
@@ -368,9 +380,16 @@ async fn introduced(member: &Arc<Member>, connection: &Connection, leaf: &Leaf) 
     else {
         return None;
     };
-    let (node, boot) = gossip::keep_boot(&member.roster, member.provider.as_ref(), &member.boots_seen, &statement)?;
+    let (node, boot) = member.keep_boot(&statement)?;
     let identity = &member.roster.node(node)?.identity;
     leaf.issued_by(identity, member.provider.as_ref()).ok()?;
+    if let Some(newer) = member.fences.superseding(node, &BootId::of(&statement)) {
+        send.write_all(&admission::refusal(newer)).await.ok()?;
+        send.finish().ok()?;
+        // So that it hears why before the connection ends.
+        let _ = tokio::time::timeout(HANDSHAKE, send.stopped()).await;
+        return None;
+    }
     let applied = member.shown.load().boots.get(&node).map_or(0, |boot| boot.counter);
     if boot.tls_key != leaf.key || boot.counter < applied || node == member.node || member.is_excluded(node) {
         return None;
@@ -379,12 +398,12 @@ async fn introduced(member: &Arc<Member>, connection: &Connection, leaf: &Leaf) 
     let frame = v1::PeerResponse { result: Some(done) }.encode_to_vec();
     send.write_all(&frame).await.ok()?;
     send.finish().ok()?;
-    Some((node, member.intake.of_peer(node)?))
+    Some((node, statement, member.intake.of_peer(node)?))
 }
 
 async fn peer_request(
     member: &Arc<Member>,
-    node: u16,
+    (node, statement): (u16, &v1::BootKeys),
     budgets: &Budgets,
     mut send: SendStream,
     mut receive: RecvStream,
@@ -393,9 +412,23 @@ async fn peer_request(
     let Ok(Arrived { bytes, held: _held }) = intake::whole(&mut receive, PEER_FRAME_BYTES_MAX, budgets).await else {
         return;
     };
-    let result = match decode::<v1::PeerRequest>(bytes, PEER_FRAME_BYTES_MAX).map(|request| request.kind) {
+    // While it lives, no newer boot of that node is told where this one stands.
+    let passed = member.fences.pass(node, &BootId::of(statement)).await;
+    if let Err(newer) = passed {
+        // Whether it still listens is its affair.
+        if send.write_all(&admission::refusal(*newer)).await.is_ok() {
+            let _ = send.finish();
+        }
+        return;
+    }
+    let request = decode::<v1::PeerRequest>(bytes, PEER_FRAME_BYTES_MAX).map(|request| request.kind);
+    let result = match request {
+        Ok(Some(peer_request::Kind::Witness(_))) => {
+            drop(passed);
+            admission::answer(member, node, statement).await
+        }
         Ok(Some(peer_request::Kind::Raft(frame))) => {
-            if member.standing().refusal().is_some() || crate::member::lock(&member.heads).is_outvoted(node) {
+            if member.standing().ended().is_some() || crate::member::lock(&member.heads).is_outvoted(node) {
                 return;
             }
             #[cfg(feature = "sabotage")]
@@ -408,8 +441,8 @@ async fn peer_request(
             })
         }
         Ok(Some(peer_request::Kind::Propose(propose))) => {
-            let kind = u16::try_from(propose.kind).unwrap_or(u16::MAX);
-            match submit::propose_here(member, kind, propose.payload).await {
+            drop(passed);
+            match submit::propose_for(member, propose).await {
                 Ok(submitted) => peer_response::Result::Submitted(submitted),
                 Err(refused) => peer_response::Result::Error(refused),
             }

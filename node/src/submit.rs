@@ -94,9 +94,19 @@ fn higher_level(member: &Member, needed: u32) -> Result<(), v1::Error> {
     ))
 }
 
+/// Proposes for another node what that one may have proposed.
+pub(crate) async fn propose_for(member: &Arc<Member>, propose: v1::Propose) -> Result<v1::Submitted, v1::Error> {
+    let kind = u16::try_from(propose.kind).unwrap_or(u16::MAX);
+    if !Kind::from_number(kind).is_some_and(Kind::is_handed_on) {
+        let message = format!("entries of kind {kind} are not proposed for other nodes");
+        return Err(error(Code::Malformed, message, "update the node that sent it"));
+    }
+    propose_here(member, kind, propose.payload).await
+}
+
 /// Proposes an entry at this node, which must lead.
 pub(crate) async fn propose_here(member: &Arc<Member>, kind: u16, bytes: Bytes) -> Result<v1::Submitted, v1::Error> {
-    if let Some(code) = member.standing().refusal() {
+    if let Some(code) = member.standing().ended() {
         return Err(error(
             code,
             format!("node {}: {}", member.node, member.standing().reason()),

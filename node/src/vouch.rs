@@ -4,43 +4,112 @@
 use crate::member::lock;
 use bytes::Bytes;
 use prost::Message;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
 use symbolon_consensus::{SnapshotGuard, SnapshotMeta, SnapshotRefused};
 use symbolon_crypto::provider::Provider;
 use symbolon_crypto::sign::{Ed25519VerifyingKey, VerifyingKey};
 use symbolon_custody::snapshots::{self, Claim, Collected};
-use symbolon_state::BootView;
+use symbolon_state::{BootView, check_boot};
 use symbolon_wire::roster::Roster;
 use symbolon_wire::v1;
 
-/// Verified boot statements by node and counter.
+/// Statements of one node that are kept, those of its latest boots: one that makes boots up pushes out nobody else's.
+const BOOTS_KEPT: usize = 64;
+
+/// Heads of one message that count; honest nodes send fewer: of each node its newest and contested ones.
+pub const HEADS_MAX: usize = 128;
+/// Signatures over snapshots of one message that count: those of the latest marks of seven nodes.
+pub const SNAPSHOTS_MAX: usize = 64;
+/// Boot statements of one message that count.
+pub const BOOTS_MAX: usize = 64;
+
+/// Verified boot statements by node. A node may have signed several of one counter: a disk that was put back counts the
+/// same boot twice, and a malicious node counts as it likes.
 #[derive(Debug, Default)]
-pub struct Boots(Mutex<BTreeMap<(u16, u64), BootView>>);
+pub struct Boots(Mutex<BTreeMap<u16, Vec<Seen>>>);
+
+#[derive(Debug)]
+struct Seen {
+    boot: BootView,
+    statement: v1::BootKeys,
+}
 
 impl Boots {
-    /// Keeps a statement's keys.
-    pub fn keep(&self, node: u16, boot: BootView) {
-        lock(&self.0).insert((node, boot.counter), boot);
+    /// Checks a statement, unless it is known, and keeps it; `None` if it is not one.
+    pub fn keep(&self, roster: &Roster, provider: &dyn Provider, statement: &v1::BootKeys) -> Option<(u16, BootView)> {
+        let known = u16::try_from(statement.node).ok().and_then(|node| {
+            let boots = lock(&self.0);
+            let seen = boots.get(&node)?.iter().find(|seen| seen.statement == *statement)?;
+            Some((node, seen.boot.clone()))
+        });
+        if known.is_some() {
+            return known;
+        }
+        let (node, boot) = check_boot(roster, provider, statement)?;
+        let mut boots = lock(&self.0);
+        let kept = boots.entry(node).or_default();
+        // A signature may differ from time to time; the keys are what counts.
+        let same = |seen: &Seen| seen.boot.counter == boot.counter && seen.boot.signing_key == boot.signing_key;
+        if !kept.iter().any(same) {
+            let place = kept.partition_point(|seen| seen.boot.counter <= boot.counter);
+            let seen = Seen {
+                boot: boot.clone(),
+                statement: statement.clone(),
+            };
+            kept.insert(place, seen);
+        }
+        if kept.len() > BOOTS_KEPT {
+            kept.remove(0);
+        }
+        Some((node, boot))
+    }
+
+    fn of<T>(&self, node: u16, counter: u64, take: impl Fn(&Seen) -> T) -> Vec<T> {
+        let boots = lock(&self.0);
+        let seen = boots.get(&node).into_iter().flatten();
+        seen.filter(|seen| seen.boot.counter == counter).map(take).collect()
+    }
+
+    /// The signing keys of a boot: one, of an honest node.
+    pub fn signing_keys(&self, node: u16, counter: u64) -> Vec<VerifyingKey> {
+        self.of(node, counter, |seen| seen.boot.signing_key.clone())
     }
 
     /// The signing key of a boot.
     pub fn signing_key(&self, node: u16, counter: u64) -> Option<VerifyingKey> {
-        lock(&self.0).get(&(node, counter)).map(|boot| boot.signing_key.clone())
+        self.signing_keys(node, counter).pop()
     }
 
     /// The checkpoint key of a boot.
     pub fn checkpoint_key(&self, node: u16, counter: u64) -> Option<Ed25519VerifyingKey> {
-        lock(&self.0).get(&(node, counter))?.checkpoint_key.clone()
+        self.of(node, counter, |seen| seen.boot.checkpoint_key.clone()).pop()?
+    }
+
+    /// The statements of the boots under which these heads were signed: who gets the heads may have seen none of them, and
+    /// could not tell that one node shows each of the others another boot, and another history.
+    pub fn behind(&self, heads: &[v1::Head]) -> Vec<v1::BootKeys> {
+        #[cfg(feature = "sabotage")]
+        if symbolon_sabotage::Bug::BootsNotPassedOn.on() {
+            return Vec::new();
+        }
+        let of = |head: &v1::Head| Some((u16::try_from(head.node).ok()?, head.boot_counter));
+        let signers: BTreeSet<(u16, u64)> = heads.iter().filter_map(of).collect();
+        signers
+            .into_iter()
+            .flat_map(|(node, counter)| self.of(node, counter, |seen| seen.statement.clone()))
+            .take(BOOTS_MAX)
+            .collect()
     }
 }
 
-/// What a signature over a snapshot says.
+/// What a signature over a snapshot says. In place of the bare state root stands the hash of all that the snapshot claims,
+/// the state root among it.
 pub fn claim(meta: &SnapshotMeta) -> Claim {
     Claim {
         index: meta.index,
         chain: meta.chain,
-        state_root: meta.state_root,
+        state_root: meta.digest(),
     }
 }
 

@@ -137,6 +137,12 @@ bugs! {
     "The feature level rises before every node supports it."
     LevelTooEarly "level-too-early" at "state/src/machine.rs" breaks "equal chains and state roots at equal index"
         Fails "state/tests/commands.rs" "the_feature_level_rises_only_when_every_node_supports_it";
+    "The feature level rises when t nodes support it, not all."
+    LevelByMajority "level-by-majority" at "state/src/machine.rs" breaks "equal chains and state roots at equal index"
+        Fails "state/tests/upgrade.rs" "in_no_mixture_of_builds_does_the_level_rise_and_no_node_stops";
+    "The next build does what comes with its level at once, whatever level is in force."
+    NextAtOnce "next-at-once" at "state/src/levels.rs" breaks "equal chains and state roots at equal index"
+        Fails "state/tests/upgrade.rs" "below_the_level_two_builds_apply_every_log_alike";
     "A dealing may use another dealer's sealing session."
     SessionOfAnotherDealer "session-of-another-dealer" at "state/src/dealings.rs" breaks "claim 4"
         Fails "state/tests/writes.rs" "a_session_of_another_dealer_is_refused";
@@ -175,6 +181,9 @@ bugs! {
     "A snapshot is taken over without anybody's word for it."
     SnapshotUnvouched "snapshot-unvouched" at "custody/src/snapshots.rs" breaks "docs/proofs.md: a snapshot is taken only on the word of t others"
         Fails "custody/tests/snapshots.rs" "t_others_are_enough_and_one_fewer_is_not";
+    "A node goes on although t others sign another state than its own."
+    OtherStateIgnored "other-state-ignored" at "custody/src/snapshots.rs" breaks "equal chains and state roots at equal index"
+        Fails "custody/tests/snapshots.rs" "a_node_whose_state_t_others_contradict_knows_it_and_nobody_else_is_stopped";
     "A checkpoint is cosigned though it could not be remembered."
     CosignedUnremembered "cosigned-unremembered" at "custody/src/witness.rs" breaks "claim 12"
         Fails "custody/tests/witness.rs" "nothing_is_cosigned_that_cannot_be_remembered";
@@ -195,6 +204,18 @@ bugs! {
     "Entries of a leader are taken whatever their order and terms."
     AppendUnchecked "append-unchecked" at "consensus/src/receive.rs" breaks "claim 21"
         Fails "consensus/src/receive.rs" "receive::tests::entries_with_a_gap_a_repeat_or_a_falling_or_future_term_are_refused";
+    "A leader may log any membership."
+    MembershipUnchecked "membership-unchecked" at "consensus/src/receive.rs" breaks "docs/proofs.md: no leader decides who votes"
+        Fails "sim/tests/malicious.rs" "a_leader_that_logs_another_membership_changes_nobodys";
+    "Nodes sign the state root of a snapshot alone, and nothing else that it claims."
+    SnapshotMetaUnsigned "snapshot-meta-unsigned" at "consensus/src/snapshot.rs" breaks "docs/proofs.md: a snapshot is taken only on the word of t others"
+        Fails "sim/tests/malicious.rs" "a_snapshot_with_another_membership_is_refused";
+    "Every mark is kept and described, however many come at once."
+    EveryMarkKept "every-mark-kept" at "consensus/src/apply.rs" breaks "claim 21"
+        Fails "store/tests/snapshot.rs" "marks_that_follow_each_other_closely_keep_few_states";
+    "A leader believes every follower that there is a later one."
+    LaterLeaderBelieved "later-leader-believed" at "consensus/src/network.rs" breaks "docs/proofs.md: one follower does not depose leader after leader"
+        Fails "sim/tests/malicious.rs" "a_follower_that_claims_a_later_leader_stops_nobody_for_long";
 
     // store
     "Syncs only pretend."
@@ -206,6 +227,11 @@ bugs! {
     "A sealed value opens at any place of the disk."
     SealedForAnyPlace "sealed-for-any-place" at "store/src/barrier.rs" breaks "claim 2"
         Fails "store/src/barrier.rs" "barrier::tests::what_is_sealed_opens_at_its_place_only";
+
+    // node
+    "Heads are passed on without the boot statements under which they were signed."
+    BootsNotPassedOn "boots-not-passed-on" at "node/src/vouch.rs" breaks "claim 22"
+        Fails "sim/tests/malicious.rs" "two_followers_to_whom_the_leader_shows_different_boots_never_both_go_on";
 
     // client
     "The signature over a reply is not verified."

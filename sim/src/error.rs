@@ -1,6 +1,6 @@
 //! Why a run could not be played.
 
-use symbolon_consensus::{Fatal, InitializeError, StartError, StoreFault};
+use symbolon_consensus::{Fatal, StartError, StoreFault};
 use symbolon_custody::fragments::HolderError;
 use symbolon_store::AuditFault;
 
@@ -25,9 +25,6 @@ pub enum BootError {
     /// Agreement.
     #[error("agreement does not start: {0}")]
     Start(#[from] StartError),
-    /// Initialising the cluster.
-    #[error("the cluster cannot be initialised: {0}")]
-    Initialize(#[from] InitializeError),
     /// The keys of the epoch.
     #[error(transparent)]
     Holder(#[from] HolderError),
@@ -40,7 +37,6 @@ impl BootError {
             Self::Store(fault)
             | Self::Audit(AuditFault::Store(fault))
             | Self::Start(StartError::Application(Fatal::Store(fault))) => fault,
-            Self::Initialize(InitializeError::Stopped) => return true,
             _ => return false,
         };
         matches!(

@@ -16,6 +16,7 @@ use crate::run::work;
 use crate::site::Liar;
 use crate::world::{World, simulate};
 use std::collections::{BTreeMap, BTreeSet};
+use std::future::Future;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -38,6 +39,8 @@ pub struct Scenario {
     pub lies: Vec<Lie>,
     /// It signs no heads.
     pub silent: bool,
+    /// It shows each of the others another boot, and signs for each the history that this one has.
+    pub two_faced: bool,
     /// It lets no command pass.
     pub censors: bool,
     /// It follows, and does not lead.
@@ -71,9 +74,11 @@ pub struct Played {
     pub diverged_ms: Option<u64>,
     /// Honest nodes that serve at the end.
     pub serving: BTreeSet<u16>,
-    /// Writes that were acknowledged while it lied.
+    /// Who may vote in the end, as all honest nodes see it together.
+    pub voters: BTreeSet<u16>,
+    /// Writes that were asked for and acknowledged while it lied.
     pub acknowledged: usize,
-    /// Of these, those that no honest node has.
+    /// Writes that were acknowledged while it lied, and that no honest node has.
     pub lost: usize,
     /// Operations without an answer.
     pub unknown: usize,
@@ -95,6 +100,7 @@ pub fn play(seed: u64, scenario: &Scenario) -> Result<Played, RunError> {
             node: LIAR,
             lies: Lies::new(scenario.lies.clone()),
             silent: scenario.silent,
+            two_faced: scenario.two_faced,
             censors: scenario.censors,
             serving: scenario.serves.and_then(Lying::telling).map(Arc::new),
         };
@@ -116,7 +122,7 @@ async fn perform(world: World, lies: &Lies, scenario: &Scenario) -> Result<Playe
     // There is something to read.
     tokio::time::sleep(Duration::from_secs(3)).await;
     if scenario.starved {
-        cut_off(&cluster, VICTIM, Duration::from_secs(8)).await;
+        starve(&cluster, VICTIM).await?;
     }
     let from = site.recorder.now();
     let began_ms = site.epoch.elapsed_ms();
@@ -135,6 +141,7 @@ async fn perform(world: World, lies: &Lies, scenario: &Scenario) -> Result<Playe
     let mut played = Played {
         told: lies.told(),
         serving: serving(&cluster, &honest),
+        voters: voters(&cluster, &honest),
         ..Played::default()
     };
     let events = site.recorder.events();
@@ -157,7 +164,7 @@ async fn lead_by(cluster: &Arc<Cluster>, will_do: impl Fn(u16) -> bool) -> Resul
     while tokio::time::Instant::now() < until {
         match agreed(cluster) {
             Some(leader) if will_do(leader) => return Ok(()),
-            Some(leader) => cut_off(cluster, leader, Duration::from_secs(2)).await,
+            Some(leader) => cut_off(cluster, leader, tokio::time::sleep(Duration::from_secs(2))).await,
             None => {}
         }
         tokio::time::sleep(Duration::from_millis(200)).await;
@@ -183,18 +190,39 @@ async fn part(cluster: &Cluster, lasts: Duration) {
     }
 }
 
-/// A node and the other nodes do not hear each other for a while.
-async fn cut_off(cluster: &Cluster, node: u16, lasts: Duration) {
+/// A node and the other nodes do not hear each other until `until` ends.
+async fn cut_off<T>(cluster: &Cluster, node: u16, until: impl Future<Output = T>) -> T {
     let net = &cluster.site.net;
     let alone = cluster.site.others(node).into_iter().flat_map(|other| {
         let (here, there) = (Place::Node(node), Place::Node(other));
         [Rule::Cut(here, there), Rule::Cut(there, here)]
     });
     let rules: Vec<_> = alone.map(|rule| net.impose(rule)).collect();
-    tokio::time::sleep(lasts).await;
+    let done = until.await;
     for rule in rules {
         net.lift(rule);
     }
+    done
+}
+
+/// Cuts a node off until the others no longer keep the entries that it lacks, so that it needs a snapshot.
+async fn starve(cluster: &Cluster, node: u16) -> Result<(), RunError> {
+    let gone = |cluster: &Cluster| {
+        let statuses = cluster
+            .members()
+            .into_iter()
+            .map(|one| (one.node, one.consensus.status()));
+        let (own, others): (Vec<_>, Vec<_>) = statuses.partition(|(of, _)| *of == node);
+        let last = own.first().map_or(0, |(_, status)| status.last);
+        others.iter().all(|(_, status)| status.purged > Some(last))
+    };
+    if cut_off(cluster, node, cluster.eventually(SETUP, gone)).await {
+        return Ok(());
+    }
+    Err(RunError::Late {
+        what: "the snapshot that the scenario needs",
+        within_s: SETUP.as_secs(),
+    })
 }
 
 fn serving(cluster: &Cluster, honest: &BTreeSet<u16>) -> BTreeSet<u16> {
@@ -203,11 +231,25 @@ fn serving(cluster: &Cluster, honest: &BTreeSet<u16>) -> BTreeSet<u16> {
     serving.map(|member| member.node).collect()
 }
 
+/// Members that every honest node takes for voters.
+fn voters(cluster: &Cluster, honest: &BTreeSet<u16>) -> BTreeSet<u16> {
+    let members = cluster.members().into_iter();
+    let seen: Vec<BTreeSet<u64>> = members
+        .filter(|member| honest.contains(&member.node))
+        .map(|member| member.consensus.status().voters)
+        .collect();
+    let all = seen
+        .iter()
+        .flatten()
+        .filter(|voter| seen.iter().all(|one| one.contains(voter)));
+    all.filter_map(|voter| u16::try_from(*voter).ok()).collect()
+}
+
 impl Played {
     fn count(&mut self, events: &[Event], from: usize, began_ms: u64, honest: &BTreeSet<u16>) {
         let mut acknowledged: BTreeSet<Hash> = BTreeSet::new();
         let mut there: BTreeSet<Hash> = BTreeSet::new();
-        let mut records: BTreeMap<u64, Hash> = BTreeMap::new();
+        let mut records: BTreeMap<u64, (Hash, bool)> = BTreeMap::new();
         for (place, event) in events.iter().enumerate() {
             let after_ms = event.at_ms.saturating_sub(began_ms);
             match &event.what {
@@ -223,7 +265,7 @@ impl Played {
                     call: crate::history::Call::Write { record, .. },
                     ..
                 } => {
-                    records.insert(*op, *record);
+                    records.insert(*op, (*record, place >= from));
                 }
                 What::Named { node: LIAR, .. } => {
                     self.named += 1;
@@ -237,7 +279,12 @@ impl Played {
                 }
                 What::TookOver { node: VICTIM, .. } if place >= from => self.snapshots += 1,
                 What::Answered { op, answer } if place >= from => match answer {
-                    Answer::Done { .. } => acknowledged.extend(records.get(op)),
+                    Answer::Done { .. } => {
+                        if let Some((record, meanwhile)) = records.get(op) {
+                            acknowledged.insert(*record);
+                            self.acknowledged += usize::from(*meanwhile);
+                        }
+                    }
                     Answer::Value { .. } => self.reads += 1,
                     Answer::Unknown => self.unknown += 1,
                     _ => {}
@@ -245,7 +292,6 @@ impl Played {
                 _ => {}
             }
         }
-        self.acknowledged = acknowledged.len();
         self.lost = acknowledged.difference(&there).count();
     }
 

@@ -22,6 +22,8 @@ pub(crate) struct Liar {
     pub(crate) lies: Lies,
     /// It signs no heads.
     pub(crate) silent: bool,
+    /// It shows each of the others another boot, and signs for each the history that this one has.
+    pub(crate) two_faced: bool,
     /// It lets no command pass that others hand to it.
     pub(crate) censors: bool,
     /// What it serves to clients in place of what it should.

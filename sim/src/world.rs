@@ -98,6 +98,14 @@ impl World {
                 return Err(late());
             }
         }
+        // A node that has booted answers once its keys are in the log.
+        let serve = |cluster: &Cluster| cluster.members().iter().all(|member| member.serving());
+        if !cluster.eventually(SETUP, serve).await {
+            return Err(RunError::Late {
+                what: "the boot of all nodes",
+                within_s: SETUP.as_secs(),
+            });
+        }
         let agents = identities
             .into_iter()
             .map(|identity| Agent::new(Arc::clone(&site), identity, ops.clone()))

@@ -40,6 +40,15 @@ impl Kind {
         })
     }
 
+    /// Whether a node that does not lead may have its leader propose it. Clock readings, levels and marks are the
+    /// leader's own to log: each mark makes every node keep and hash its whole state.
+    pub fn is_handed_on(self) -> bool {
+        match self {
+            Self::Command | Self::BootKeys | Self::FragmentOk | Self::Complaint | Self::AuditAnchor => true,
+            Self::Ticks | Self::FeatureLevel | Self::SnapshotMark => false,
+        }
+    }
+
     /// Its number.
     pub fn number(self) -> u16 {
         self as u16

@@ -7,7 +7,7 @@ use crate::entry::{Entry, Kind};
 use crate::keys;
 use crate::records::{Boot, Level, PrincipalUse};
 use crate::view::{Fault, Records, View, load, store};
-use crate::{identity, policies, query, secrets};
+use crate::{identity, levels, policies, query, secrets};
 use bytes::Bytes;
 use prost::Message;
 use std::collections::BTreeMap;
@@ -17,7 +17,6 @@ use symbolon_crypto::dealing::Sharing;
 use symbolon_crypto::provider::Provider;
 use symbolon_crypto::sign::{Ed25519VerifyingKey, VerifyingKey};
 use symbolon_policy::PolicySet;
-use symbolon_wire::FEATURE_LEVEL;
 use symbolon_wire::ids::{PrincipalId, SecretId};
 use symbolon_wire::limits::SIGNATURES_MAX;
 use symbolon_wire::roster::Roster;
@@ -293,7 +292,12 @@ impl Machine {
         let supported = |node: u16| self.boots.get(&node).is_some_and(|boot| boot.feature_level >= level);
         let all = self.roster.nodes.iter().all(|node| supported(node.index));
         #[cfg(feature = "sabotage")]
-        let all = all || symbolon_sabotage::Bug::LevelTooEarly.on();
+        let all = all
+            || symbolon_sabotage::Bug::LevelTooEarly.on()
+            || symbolon_sabotage::Bug::LevelByMajority.on() && {
+                let supporting = self.roster.nodes.iter().filter(|node| supported(node.index));
+                supporting.count() >= usize::from(self.roster.threshold)
+            };
         if !all || level <= query::feature_level(records)? {
             return Ok(Vec::new());
         }
@@ -305,11 +309,9 @@ impl Machine {
 
 /// The level in force, if this build knows it. One that does not would apply what follows otherwise than all others.
 fn known(in_force: u32) -> Result<u32, Fault> {
-    if in_force > FEATURE_LEVEL {
-        return Err(Fault::NewerLevel {
-            in_force,
-            known: FEATURE_LEVEL,
-        });
+    let known = levels::known();
+    if in_force > known {
+        return Err(Fault::NewerLevel { in_force, known });
     }
     Ok(in_force)
 }

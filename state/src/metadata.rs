@@ -7,7 +7,7 @@ use crate::keys;
 use crate::machine::{Effect, Machine};
 use crate::query;
 use crate::records::{MetadataRecord, MetadataText, SecretRecord};
-use crate::secrets::{changed, check_tenant, destroy_excess, permitted};
+use crate::secrets::{changed, check_tenant, destroy_excess, excess, kept, permitted};
 use crate::view::{Fault, Records, store};
 use bytes::Bytes;
 use std::collections::BTreeMap;
@@ -55,7 +55,7 @@ pub(crate) fn set(
     let mut effects = vec![Effect::Metadata { secret: id }];
     if let Some(settings) = &change.settings {
         // A standing order to destroy is as much as destroying.
-        let destroys = keeps_fewer(&secret, settings);
+        let destroys = keeps_fewer(&secret, settings, machine.level);
         if let Err(refusal) = if_needed(destroys, || {
             permitted(machine, place, author, Action::Destroy, &path, None)
         }) {
@@ -63,7 +63,8 @@ pub(crate) fn set(
         }
         secret.max_versions = settings.max_versions;
         secret.cas_required = settings.cas_required;
-        effects.extend(destroy_excess(records, place.now_ms, &mut secret, id, 0)?);
+        let excess = 0..=excess(&secret, machine.level);
+        effects.extend(destroy_excess(records, place.now_ms, &mut secret, id, excess)?);
         store(records, keys::secret(author.tenant, id), &secret);
     }
     let version = current.version + 1;
@@ -87,8 +88,11 @@ fn if_needed(needed: bool, check: impl FnOnce() -> Result<(), Refusal>) -> Resul
 }
 
 /// Whether fewer versions are kept than before.
-fn keeps_fewer(secret: &SecretRecord, settings: &v1::SecretSettings) -> bool {
-    let kept = |max_versions: u64| if max_versions == 0 { VERSIONS_MAX } else { max_versions };
+fn keeps_fewer(secret: &SecretRecord, settings: &v1::SecretSettings, level: u32) -> bool {
+    let kept = |max_versions: u64| match kept(max_versions, level) {
+        0 => VERSIONS_MAX,
+        kept => kept,
+    };
     kept(settings.max_versions) < kept(secret.max_versions)
 }
 

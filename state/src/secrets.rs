@@ -12,6 +12,7 @@ use crate::records::{PendingDealing, SecretRecord, VersionRecord, VersionState};
 use crate::view::{Fault, Records, load, store};
 use bytes::Bytes;
 use std::collections::BTreeMap;
+use std::ops::RangeInclusive;
 use symbolon_crypto::Hash;
 use symbolon_crypto::context::ValueContext;
 use symbolon_crypto::dealing::{BadSharing, Dealing, Sharing, Unchecked, parse_sealed};
@@ -85,8 +86,8 @@ pub(crate) fn put(
         effects.extend(drop_version(records, place.now_ms, &mut secret, id)?);
     }
     // Those before were destroyed with the versions before this one, or with the setting.
-    let newest = excess(&secret);
-    effects.extend(destroy_excess(records, place.now_ms, &mut secret, id, newest)?);
+    let newest = excess(&secret, machine.level);
+    effects.extend(destroy_excess(records, place.now_ms, &mut secret, id, newest..=newest)?);
     effects.push(changed(place, &path, ChangeKind::Put, vec![put.version], &effects));
     store(records, keys::secret(author.tenant, id), &secret);
     write_version(records, place, author, put, command, &digests, id);
@@ -472,24 +473,33 @@ fn drop_dealing(
     }))
 }
 
+/// The most versions that a secret keeps; 0: as many as there may be.
+pub(crate) fn kept(max_versions: u64, level: u32) -> u64 {
+    match max_versions {
+        0 => levels::versions_kept(level),
+        own => own,
+    }
+}
+
 /// The newest version that is older than a secret keeps; 0: none is.
-fn excess(secret: &SecretRecord) -> u64 {
-    match secret.max_versions {
+pub(crate) fn excess(secret: &SecretRecord, level: u32) -> u64 {
+    match kept(secret.max_versions, level) {
         0 => 0,
         kept => secret.latest.saturating_sub(kept),
     }
 }
 
-/// Destroys the versions from `from` on that are older than a secret keeps, as `destroy` would.
+/// Destroys those of the versions `excess` that there are, as `destroy` would.
 pub(crate) fn destroy_excess(
     records: &mut dyn Records,
     now_ms: u64,
     secret: &mut SecretRecord,
     id: SecretId,
-    from: u64,
+    excess: RangeInclusive<u64>,
 ) -> Result<Vec<Effect>, Fault> {
     let mut effects = Vec::new();
-    for number in from.max(secret.oldest)..=excess(secret) {
+    let (from, to) = excess.into_inner();
+    for number in from.max(secret.oldest)..=to {
         let state: Option<VersionState> = load(records, &keys::version_state(id, number))?;
         let Some(state) = state.filter(|state| number > 0 && !state.destroyed) else {
             continue;

@@ -347,8 +347,8 @@ impl World {
             tls_key: copy(tls.verifying_key().spki()),
             checkpoint_key: copy(checkpoint.as_bytes()),
             signature: copy(&node.identity.sign(&signed)),
-            feature_level: symbolon_wire::FEATURE_LEVEL,
-            feature_signature: copy(&node.signing.sign(&signer.feature(symbolon_wire::FEATURE_LEVEL))),
+            feature_level: crate::levels::known(),
+            feature_signature: copy(&node.signing.sign(&signer.feature(crate::levels::known()))),
         }
     }
 

@@ -27,7 +27,8 @@ pub enum Fault {
     },
     /// The cluster went on to what this build does not know: it is older than the others'.
     #[error(
-        "feature level {in_force} is in force, and this build knows levels up to {known}: run the build that the other nodes run"
+        "feature level {in_force} is in force, and this build knows levels up to {known}: run a build that knows level {in_force}, \
+         as the other nodes do (`symbolon status --wide` shows their builds)"
     )]
     NewerLevel {
         /// The level in force.

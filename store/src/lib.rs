@@ -34,5 +34,6 @@ pub use audit::{Appended, AuditFault, AuditLog, SavedCheckpoint};
 pub use local::{Local, LocalOp};
 pub use memory::MemoryDisk;
 pub use options::Options;
+pub use rocks::open::all_closed;
 pub use store::{Store, StoreView};
 pub use symbolon_consensus::{Durability, StoreFault};

@@ -13,6 +13,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use common::{Net, eventually, leader, members, open, propose, put, start};
+use symbolon_consensus::frame::Refusal;
+use symbolon_consensus::limits::TERMS_AHEAD_MAX;
+use symbolon_consensus::testing::{append, refusal};
 use symbolon_consensus::{Consensus, Storage, View};
 
 struct Three {
@@ -68,6 +71,32 @@ async fn a_write_reaches_every_member_and_survives_the_leader() {
     assert!(killed.elapsed() < Duration::from_secs(2), "took {:?}", killed.elapsed());
     assert_eq!(second.reply, "replaced");
     equal_chains(&rest, second.index).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_leader_that_contradicts_what_is_committed_or_names_an_absurd_term_is_refused() {
+    let three = three().await;
+    let all: Vec<&Consensus> = three.members.iter().collect();
+    let put = propose(&all, put("a", "1")).await.unwrap();
+    equal_chains(&all, put.index).await;
+    let leader = leader(&all).await;
+    let follower = all.into_iter().find(|m| m.node() != leader).unwrap();
+    let before = follower.status();
+    // Entry 0 is the membership, of term 0; no entry 1 is of a term that has not begun.
+    let tell = async |term, entry: (u64, u64)| {
+        let reply = follower.receive(leader, append(term, leader, (0, 0), entry)).await;
+        refusal(reply).unwrap()
+    };
+    let next = before.term + 1;
+    assert_eq!(tell(next, (next, 1)).await, Some(Refusal::Contradicts));
+    let absurd = before.term + TERMS_AHEAD_MAX + 1;
+    assert_eq!(tell(absurd, (absurd, 1)).await, Some(Refusal::Inconsistent));
+    let after = follower.status();
+    assert_eq!(
+        (after.term, after.leader),
+        (before.term, Some(leader)),
+        "it follows as before"
+    );
 }
 
 /// A write that was handed to the leader is handed on then (`node/src/submit.rs`).

@@ -206,3 +206,45 @@ async fn only_the_kept_states_stay_on_disk() {
     };
     eventually("old states are gone", || kept(0) == 1 && kept(1) == 1).await;
 }
+
+/// Each mark keeps a state, and takes a pass over all of it: who sets one after the other must not fill the others' disks.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn marks_that_follow_each_other_closely_keep_few_states() {
+    let (net, directory) = (Net::default(), tempfile::tempdir().unwrap());
+    let store = open(directory.path(), 1);
+    let member = start(&net, 1, &store).await;
+    member.initialize(members(&[1])).await.unwrap();
+    for n in 0..500 {
+        let value = "v".repeat(500);
+        propose(&[&member], put(&format!("key-{n:05}"), &value)).await.unwrap();
+    }
+    let marking = (0..200).map(|_| {
+        let member = member.clone();
+        tokio::spawn(async move { member.propose(mark()).await })
+    });
+    let marking: Vec<_> = marking.collect();
+    let mut most = 0;
+    for one in marking {
+        one.await.unwrap().unwrap();
+        most = most.max(store.frozen().unwrap().len());
+    }
+    assert!(most <= 4, "{most} states are kept at once");
+
+    // Those that come later are described as before.
+    let mut described = false;
+    for _ in 0..50 {
+        let index = propose(&[&member], mark()).await.unwrap().index;
+        let mut marks = member.marks();
+        let it = marks.wait_for(|meta| meta.as_ref().is_some_and(|meta| meta.index == index));
+        described = tokio::time::timeout(Duration::from_millis(500), it).await.is_ok();
+        if described {
+            break;
+        }
+    }
+    assert!(described, "no later mark was described");
+}
+
+#[test]
+fn each_seeded_bug_is_found_by_its_test_here() {
+    symbolon_sabotage::caught_in(file!());
+}

@@ -111,6 +111,10 @@ codes! {
     Overloaded = 509, Unavailable, "too much at once";
     /// The node's clock and log time differ too far to judge expiry.
     ClockApart = 510, Unavailable, "the node's clock and log time are too far apart";
+    /// The node has booted and does not take part yet.
+    Booting = 511, Unavailable, "the node has booted and does not take part yet";
+    /// A newer boot of the same node counts; this process does not any more.
+    Superseded = 512, Unavailable, "a newer boot of the same node counts instead of this one";
     /// The command may or may not have been committed.
     OutcomeUnknown = 520, OutcomeUnknown, "the outcome is unknown; the same bytes may be sent again";
     /// Cannot connect to any node.

@@ -83,6 +83,34 @@ impl Signer {
         )
     }
 
+    /// Where the node stands, to one boot of another: what a booted node is admitted by. Both signing keys are drawn at a
+    /// boot and so are the boots' nonces; `last` is term and index of the end of the furthest log that the node knows.
+    pub fn witness(
+        &self,
+        own_key: &[u8],
+        asker: (u16, u64, &[u8]),
+        term: u64,
+        last: Option<(u64, u64)>,
+        admitted: bool,
+    ) -> Vec<u8> {
+        let (node, counter, key) = asker;
+        let last = last.map_or(Vec::new(), |(term, index)| {
+            [term.to_be_bytes(), index.to_be_bytes()].concat()
+        });
+        self.statement(
+            b"symbolon/v1/witness",
+            &[
+                own_key,
+                &node.to_be_bytes(),
+                &counter.to_be_bytes(),
+                key,
+                &term.to_be_bytes(),
+                &last,
+                &[u8::from(admitted)],
+            ],
+        )
+    }
+
     /// That the node has applied the entry at `log_index`, which anchors the audit log of the node `log` at this size and
     /// root.
     pub fn anchored(&self, log: u16, size: u64, root: &Hash, log_index: u64) -> Vec<u8> {

@@ -30,6 +30,7 @@ messages! {
     RegisterPrincipal RemovePrincipal RekeyPrincipal OpenSession
     BootKeys Tick Ticks FragmentOk Complaint FeatureLevel SnapshotMark AuditAnchor
     Head SnapshotSignature SnapshotEvidence PeerRequest Propose Gossip PeerResponse GossipAck Cosign Cosigned
+    Witness Witnessed LogPlace
     Hello Request Response Error Submit Submitted Outcome
     ReadRequest ReadReply StoredVersion ListRequest ListReply ListEntry MetadataRequest MetadataReply VersionInfo
     ResolveRequest ResolveReply StatusRequest StatusReply AuditRequest AuditReply

@@ -50,6 +50,10 @@ fn all(signer: &Signer) -> Vec<(&'static str, Vec<u8>)> {
         ("complaint", signer.complaint(6, &hash(3))),
         ("snapshot", signer.snapshot(0, 10, &hash(1), &hash(2), &hash(3))),
         ("anchored", signer.anchored(3, 11, &hash(4), 12)),
+        (
+            "witness",
+            signer.witness(b"own key", (1, 4, b"asker's key"), 5, Some((4, 17)), true),
+        ),
         ("receipt", signer.receipt(&hash(1), 13, &hash(2))),
         ("replies", signer.replies(&hash(4))),
         ("reply", signer.reply(&reply(&hashes, [1, 2, 3, 4]))),

@@ -81,6 +81,9 @@ fn record((node, answer): &Answer) -> Record {
             .with("audit_cosigned", status.audit_cosigned)
             .with("audit_anchored", status.audit_anchored)
             .with("software", status.software.as_str())
+            .with("level", status.feature_level)
+            .with("build_level", status.build_level)
+            .with("mark", status.mark)
             .with("reason", status.reason.as_str()),
         Err(error) => {
             let nothing = || serde_json::Value::Null;
@@ -98,6 +101,9 @@ fn record((node, answer): &Answer) -> Record {
                 "audit_cosigned",
                 "audit_anchored",
                 "software",
+                "level",
+                "build_level",
+                "mark",
             ];
             let record = Record::new().with("node", *node).with("state", "no answer");
             let record = empty.iter().fold(record, |record, name| record.with(name, nothing()));
@@ -153,6 +159,12 @@ fn warnings(answers: &[Answer]) -> Vec<String> {
         &mut warnings,
     );
     differ(&known, "software", |status| status.software.clone(), &mut warnings);
+    differ(
+        &known,
+        "the highest feature level that their builds know",
+        |status| status.build_level.to_string(),
+        &mut warnings,
+    );
     differ(&known, "TLS group", |status| status.tls_group.clone(), &mut warnings);
     for (node, status) in &known {
         if status.state != "serving" {
@@ -184,6 +196,13 @@ fn warnings(answers: &[Answer]) -> Vec<String> {
                 warnings.push(format!(
                     "nodes {node} and {other} show different histories at entry {}",
                     status.applied
+                ));
+            }
+            if status.mark != 0 && status.mark == others.mark && status.state_root != others.state_root {
+                warnings.push(format!(
+                    "nodes {node} and {other} came to different states at entry {}: one of their builds is not fit for this \
+                     cluster",
+                    status.mark
                 ));
             }
         }
@@ -264,6 +283,32 @@ mod tests {
         ] {
             assert!(text.contains(expected), "{expected} not in\n{text}");
         }
+    }
+
+    #[test]
+    fn builds_of_two_levels_and_two_states_at_one_mark_are_told_and_one_that_has_no_mark_yet_is_not() {
+        let node = |build_level, mark, state_root: &'static [u8]| StatusReply {
+            build_level,
+            mark,
+            state_root: state_root.into(),
+            ..serving(9, b"a")
+        };
+        let text = warnings(&[
+            (1, Ok(node(2, 8, b"a"))),
+            (2, Ok(node(3, 8, b"b"))),
+            (3, Ok(node(2, 0, b""))),
+        ]);
+        assert_eq!(text.len(), 2, "{text:?}");
+        assert!(
+            text[0].contains("builds know (node 1: 2, node 2: 3, node 3: 2)"),
+            "{text:?}"
+        );
+        assert!(
+            text[1].contains("nodes 1 and 2 came to different states at entry 8"),
+            "{text:?}"
+        );
+        let marked = |mark, root| (1, Ok(node(2, mark, root)));
+        assert_eq!(warnings(&[marked(8, b"a"), marked(9, b"b")]), [""; 0], "one is later");
     }
 
     #[test]

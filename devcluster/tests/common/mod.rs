@@ -46,11 +46,14 @@ pub struct Running {
 
 /// Starts three nodes, sets the policies, registers two agents.
 pub async fn running() -> Running {
+    running_as(Spec::default()).await
+}
+
+/// The same with a cluster of this kind.
+pub async fn running_as(spec: Spec) -> Running {
     let turn = TURN.lock().await;
     let folder = tempfile::Builder::new().prefix("symbolon-e2e").tempdir().unwrap();
-    let mut cluster = Cluster::create(folder.path().join("cluster"), Spec::default())
-        .await
-        .unwrap();
+    let mut cluster = Cluster::create(folder.path().join("cluster"), spec).await.unwrap();
     cluster.start_all(Duration::from_secs(60)).await.unwrap();
     let operator = cluster.operator().await.unwrap();
     operator

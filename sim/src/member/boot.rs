@@ -1,10 +1,11 @@
 //! From a disk to a serving member, in the order of the node's own start.
 
+use super::admission;
 use super::fragments::{self, Dealt};
 use super::gossip;
 use super::release;
 use super::watched::Watched;
-use super::{Hardware, Member};
+use super::{Face, Hardware, Member};
 use crate::error::BootError;
 use crate::history::{Leaf, What};
 use crate::limits::LOG_KEPT;
@@ -14,18 +15,18 @@ use crate::sync::lock;
 use crate::tasks::Tasks;
 use bytes::Bytes;
 use prost::Message;
+use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
-use symbolon_consensus::{
-    Call, Consensus, Durability, InitializeError, Settings, StoreFault, Transport, TransportError,
-};
+use symbolon_consensus::{Call, Consensus, Durability, Settings, StoreFault, Transport, TransportError};
 use symbolon_crypto::secret::Secret;
 use symbolon_crypto::sign::{Ed25519SigningKey, SigningKey};
 use symbolon_custody::boot::{self, PublicKeys};
 use symbolon_custody::fragments::Holder;
 use symbolon_custody::heads::Heads;
+use symbolon_node::fences::Fences;
 use symbolon_node::machine::{NodeMachine, ViewAdapter, nothing_shown};
 use symbolon_node::vouch::{Boots, Guard};
 use symbolon_state::{Effect, query};
@@ -103,9 +104,26 @@ async fn count_boot(store: &Store, node: u16) -> Result<u64, BootError> {
     Ok(counter)
 }
 
-struct Keys {
-    signing: SigningKey,
-    statement: v1::BootKeys,
+pub(super) struct Keys {
+    pub(super) signing: SigningKey,
+    pub(super) statement: v1::BootKeys,
+}
+
+/// What a malicious node shows to the others, if it shows each of them another boot.
+fn faces(hardware: &Hardware, site: &Site, own: &Signer) -> BTreeMap<u16, Face> {
+    let two_faced = site.liar(hardware.node).is_some_and(|liar| liar.two_faced);
+    let others = if two_faced {
+        site.others(hardware.node)
+    } else {
+        Vec::new()
+    };
+    let made = others.into_iter().map(|other| {
+        let boot_counter = own.boot_counter.saturating_add(other.into());
+        let signer = Signer { boot_counter, ..*own };
+        let keys = make_keys(hardware, site, &signer);
+        (other, Face { signer, keys })
+    });
+    made.collect()
 }
 
 fn make_keys(hardware: &Hardware, site: &Site, signer: &Signer) -> Keys {
@@ -120,7 +138,7 @@ fn make_keys(hardware: &Hardware, site: &Site, signer: &Signer) -> Keys {
         checkpoint: &checkpoint.verifying_key(),
     };
     let identity = |message: &[u8]| Ok::<_, Infallible>(hardware.identity.sign(message));
-    let level = symbolon_wire::FEATURE_LEVEL;
+    let level = symbolon_state::levels::known();
     let made = boot::statement(signer, &site.roster, keys, level, identity, |message| {
         Ok(signing.sign(message))
     });
@@ -148,8 +166,10 @@ pub(crate) async fn boot(hardware: &Hardware, site: &Arc<Site>) -> Result<Arc<Me
         boot_counter: count_boot(&store, node).await?,
     };
     let Keys { signing, statement } = make_keys(hardware, site, &signer);
+    let faces = faces(hardware, site, &signer);
     let own_key = signing.verifying_key().clone();
 
+    let fences = Fences::open(store.local(), &roster)?;
     let (shown, boots_seen) = (nothing_shown(), Arc::new(Boots::default()));
     let snapshots = Arc::new(Mutex::default());
     let (effects, happened) = mpsc::unbounded_channel();
@@ -168,6 +188,8 @@ pub(crate) async fn boot(hardware: &Hardware, site: &Arc<Site>) -> Result<Arc<Me
     };
     let mut settings = Settings::new(node.into(), roster.cluster.0, roster.hash);
     settings.log_kept = LOG_KEPT;
+    settings.awaits_admission = true;
+    settings.voters = roster.indices().into_iter().map(u64::from).collect();
     let frozen = Arc::new(AtomicBool::new(false));
     let way = Way {
         net: site.net.clone(),
@@ -197,6 +219,7 @@ pub(crate) async fn boot(hardware: &Hardware, site: &Arc<Site>) -> Result<Arc<Me
         signing,
         own_key,
         statement,
+        faces,
         local: store.local(),
         store,
         consensus,
@@ -208,6 +231,7 @@ pub(crate) async fn boot(hardware: &Hardware, site: &Arc<Site>) -> Result<Arc<Me
         heads: Mutex::new(Heads::new(node, roster.threshold)),
         snapshots,
         boots_seen,
+        fences,
         ticks: Mutex::default(),
         clock: hardware.clock.clone(),
         dice: Mutex::new(crate::dice::Dice::new(
@@ -222,20 +246,11 @@ pub(crate) async fn boot(hardware: &Hardware, site: &Arc<Site>) -> Result<Arc<Me
         node,
         boot: signer.boot_counter,
     });
-    if let Err(reason) = start(&member, queue, happened).await {
-        site.net.leave(node);
-        member.tasks.stop();
-        member.consensus.shutdown().await;
-        return Err(reason);
-    }
+    start(&member, queue, happened);
     Ok(member)
 }
 
-async fn start(
-    member: &Arc<Member>,
-    queue: mpsc::Receiver<release::Job>,
-    happened: mpsc::UnboundedReceiver<Effect>,
-) -> Result<(), BootError> {
+fn start(member: &Arc<Member>, queue: mpsc::Receiver<release::Job>, happened: mpsc::UnboundedReceiver<Effect>) {
     let (dealt, to_check) = mpsc::unbounded_channel();
     let tasks = &member.tasks;
     tasks.spawn(follow(Arc::clone(member), happened, dealt));
@@ -248,16 +263,20 @@ async fn start(
         Arc::clone(member) as _,
         Arc::clone(tasks),
     );
-    let voters = site.nodes().into_iter().map(u64::from).collect();
-    match member.consensus.initialize(voters).await {
-        Ok(()) | Err(InitializeError::Already) => {}
-        Err(refused) => return Err(refused.into()),
-    }
     tasks.spawn(gossip::heads(Arc::clone(member)));
     tasks.spawn(gossip::ticks(Arc::clone(member)));
     tasks.spawn(gossip::marks(Arc::clone(member)));
-    tasks.spawn(gossip::announce(Arc::clone(member)));
-    Ok(())
+    tasks.spawn(take_part(Arc::clone(member)));
+}
+
+/// Joins the others once they have said where the log stands, and gets this boot's keys into the log.
+async fn take_part(member: Arc<Member>) {
+    if member.consensus.is_admitted() || admission::run(&member).await.is_ok() {
+        let voters = member.site.nodes().into_iter().map(u64::from).collect();
+        // A node that has stopped is started again by its service manager.
+        let _ = member.consensus.initialize(voters).await;
+        gossip::announce(Arc::clone(&member)).await;
+    }
 }
 
 /// Turns what was applied into work.

@@ -2,11 +2,11 @@
 //! `symbolon-node`'s `gossip`.
 
 use super::boot::peer_message;
-use super::{Member, submit};
+use super::{Face, Member, submit};
 use crate::history::What;
 use crate::limits::MARK_EVERY;
 use crate::net::Place;
-use crate::site::Site;
+use crate::site::{Liar, Site};
 use crate::sync::lock;
 use bytes::Bytes;
 use prost::Message;
@@ -17,13 +17,14 @@ use symbolon_consensus::SnapshotMeta;
 use symbolon_custody::heads::{self, Finding};
 use symbolon_custody::snapshots;
 use symbolon_node::vouch::{Boots, claim};
-use symbolon_state::check_boot;
 use symbolon_state::entry::Kind;
 use symbolon_wire::statements::Signer;
 use symbolon_wire::v1::{self, peer_request};
 use tokio::time::MissedTickBehavior;
 
 const HEAD_EVERY: Duration = Duration::from_millis(250);
+/// A head that does not move is told again every so many times; as in the node.
+const TOLD_AGAIN: u32 = 2;
 const TICK_EVERY: Duration = Duration::from_secs(1);
 const SEND_TIMEOUT: Duration = Duration::from_secs(1);
 const ANNOUNCE_AGAIN: Duration = Duration::from_millis(100);
@@ -32,7 +33,8 @@ const ANNOUNCE_AGAIN: Duration = Duration::from_millis(100);
 pub(super) async fn heads(member: Arc<Member>) {
     let mut every = tokio::time::interval(HEAD_EVERY);
     every.set_missed_tick_behavior(MissedTickBehavior::Skip);
-    let mut sent = 0;
+    let mut sent: Option<v1::Head> = None;
+    let mut since = 0;
     loop {
         every.tick().await;
         if member.consensus.fault().is_some() {
@@ -41,11 +43,14 @@ pub(super) async fn heads(member: Arc<Member>) {
         let applied = member.shown.load().applied;
         compare(&member, applied);
         let frozen = member.frozen.load(Ordering::Relaxed);
-        if (applied == sent && !frozen) || applied == 0 {
+        since += 1;
+        let moved = sent.as_ref().is_none_or(|head| head.index != applied);
+        if applied == 0 || !(moved || frozen || since >= TOLD_AGAIN) {
             continue;
         }
-        if let Some(head) = own_head(&member, applied) {
-            sent = applied;
+        let again = sent.take().filter(|_| !moved);
+        if let Some(head) = again.or_else(|| own_head(&member, applied)) {
+            (sent, since) = (Some(head.clone()), 0);
             tell(&member, head);
         }
     }
@@ -53,7 +58,8 @@ pub(super) async fn heads(member: Arc<Member>) {
 
 /// This node's head at an index, if it keeps the chain value there, and says what it has.
 fn own_head(member: &Member, index: u64) -> Option<v1::Head> {
-    if member.site.liar(member.node).is_some_and(|liar| liar.silent) {
+    let hides = |liar: &Liar| liar.silent || (liar.two_faced && liar.lies.on());
+    if member.site.liar(member.node).is_some_and(hides) {
         return None;
     }
     // From the store: right after a restart or a snapshot nothing was applied here that could tell.
@@ -77,6 +83,7 @@ fn tell(member: &Arc<Member>, head: v1::Head) {
     heads.push(head);
     let snapshots = lock(&member.snapshots).all();
     let gossip = v1::Gossip {
+        boots: member.boots_seen.behind(&heads),
         heads,
         snapshots,
         contested,
@@ -85,8 +92,38 @@ fn tell(member: &Arc<Member>, head: v1::Head) {
     broadcast(member, &gossip);
 }
 
+/// A malicious node agrees with whoever asks, under a boot that it shows to nobody else. It knows the history that it has
+/// made for it.
+fn agree(member: &Arc<Member>, with: u16, face: &Face, contested: &[u64]) {
+    let events = member.recorder().events();
+    let heads = contested.iter().filter_map(|asked| {
+        let chain = events.iter().find_map(|event| match &event.what {
+            What::Applied { node, index, chain, .. } if *node == with && index == asked => Some(*chain),
+            _ => None,
+        })?;
+        let signer = &face.signer;
+        Some(v1::Head {
+            node: member.node.into(),
+            boot_counter: signer.boot_counter,
+            index: *asked,
+            chain: Bytes::copy_from_slice(&chain),
+            signature: Bytes::copy_from_slice(&face.keys.signing.sign(&signer.head(*asked, &chain))),
+        })
+    });
+    let gossip = v1::Gossip {
+        heads: heads.collect(),
+        boot: Some(face.keys.statement.clone()),
+        ..v1::Gossip::default()
+    };
+    send(member, with, &gossip);
+}
+
 /// Answers a node that is contradicted: says what this node's log is there.
 fn answer_contested(member: &Arc<Member>, from: u16, contested: &[u64]) {
+    let lies = member.site.liar(member.node).is_some_and(|liar| liar.lies.on());
+    if let Some(face) = member.faces.get(&from).filter(|_| lies) {
+        return agree(member, from, face, contested);
+    }
     let applied = member.shown.load().applied;
     let asked = contested.iter().filter(|index| **index <= applied);
     let heads: Vec<v1::Head> = asked.filter_map(|index| own_head(member, *index)).collect();
@@ -130,6 +167,9 @@ pub(super) fn take(member: &Arc<Member>, from: u16, gossip: v1::Gossip) {
     if let Some(statement) = gossip.boot {
         keep_boot(&member.site, &member.boots_seen, &statement);
     }
+    for statement in &gossip.boots {
+        keep_boot(&member.site, &member.boots_seen, statement);
+    }
     for head in gossip.heads {
         take_head(member, head);
     }
@@ -150,22 +190,18 @@ pub(super) fn take(member: &Arc<Member>, from: u16, gossip: v1::Gossip) {
 
 /// Verifies and keeps a boot statement.
 pub(super) fn keep_boot(site: &Site, boots: &Boots, statement: &v1::BootKeys) {
-    if let Some((node, boot)) = check_boot(&site.roster, site.provider.as_ref(), statement) {
-        boots.keep(node, boot);
-    }
+    boots.keep(&site.roster, site.provider.as_ref(), statement);
 }
 
 fn take_head(member: &Arc<Member>, head: v1::Head) {
     let Ok(node) = u16::try_from(head.node) else { return };
-    let Some(key) = member.signing_key(node, head.boot_counter) else {
-        return;
-    };
     let signer = Signer {
         cluster: member.site.roster.cluster,
         node,
         boot_counter: head.boot_counter,
     };
-    if node == member.node || !heads::check(&head, &signer, &key, member.site.provider.as_ref()) {
+    let signed = |key| heads::check(&head, &signer, key, member.site.provider.as_ref());
+    if node == member.node || !member.signing_keys(node, head.boot_counter).iter().any(signed) {
         return;
     }
     let applied = member.shown.load().applied;
@@ -305,14 +341,15 @@ fn sign_mark(member: &Arc<Member>, meta: &SnapshotMeta) {
         root: meta.state_root,
     });
     let (signer, roster) = (&member.signer, &member.site.roster);
-    let signature = member.signing.sign(&snapshots::statement(signer, roster, &claim(meta)));
+    let claimed = claim(meta);
+    let signature = member.signing.sign(&snapshots::statement(signer, roster, &claimed));
     let signed = v1::SnapshotSignature {
         node: member.node.into(),
         boot_counter: signer.boot_counter,
         incarnation: meta.incarnation,
         index: meta.index,
         chain: Bytes::copy_from_slice(&meta.chain),
-        state_root: Bytes::copy_from_slice(&meta.state_root),
+        state_root: Bytes::copy_from_slice(&claimed.state_root),
         roster_hash: Bytes::copy_from_slice(&roster.hash),
         signature: Bytes::copy_from_slice(&signature),
     };

@@ -1,6 +1,7 @@
 //! One running node: the parts of `symbolon-node` around the same machine, gate, holder, heads and store, in the same
 //! order of steps, without sockets, tokens and system clocks.
 
+mod admission;
 mod boot;
 mod fragments;
 mod gossip;
@@ -26,6 +27,7 @@ use symbolon_custody::fragments::Holder;
 use symbolon_custody::gate::Scene;
 use symbolon_custody::heads::Heads;
 use symbolon_custody::snapshots::Collected;
+use symbolon_node::fences::Fences;
 use symbolon_node::machine::{Shown, ViewAdapter};
 use symbolon_node::vouch::Boots;
 use symbolon_store::{AuditLog, Local, MemoryDisk, Store};
@@ -49,6 +51,12 @@ pub(crate) struct Hardware {
     pub(crate) dice: Mutex<Dice>,
 }
 
+/// Keys of a boot that is shown to one node.
+struct Face {
+    signer: Signer,
+    keys: boot::Keys,
+}
+
 /// What all tasks of one boot share.
 pub(crate) struct Member {
     pub(crate) site: Arc<Site>,
@@ -57,6 +65,8 @@ pub(crate) struct Member {
     signing: SigningKey,
     own_key: VerifyingKey,
     statement: v1::BootKeys,
+    /// Boots that a malicious node shows to one other node each.
+    faces: BTreeMap<u16, Face>,
     pub(crate) store: Store,
     local: Local,
     pub(crate) consensus: Consensus,
@@ -70,6 +80,7 @@ pub(crate) struct Member {
     heads: Mutex<Heads>,
     snapshots: Arc<Mutex<Collected>>,
     boots_seen: Arc<Boots>,
+    fences: Fences,
     ticks: Mutex<BTreeMap<u32, v1::Tick>>,
     clock: Clock,
     dice: Mutex<Dice>,
@@ -113,11 +124,16 @@ impl Member {
 
     /// The key of a node's boot: seen in gossip, or applied.
     fn signing_key(&self, node: u16, counter: u64) -> Option<VerifyingKey> {
+        self.signing_keys(node, counter).into_iter().next()
+    }
+
+    /// All keys under which a node signs that boot: one, of an honest node.
+    fn signing_keys(&self, node: u16, counter: u64) -> Vec<VerifyingKey> {
         let applied = self.shown.load();
         let applied = applied.boots.get(&node).filter(|boot| boot.counter == counter);
-        applied
-            .map(|boot| boot.signing_key.clone())
-            .or_else(|| self.boots_seen.signing_key(node, counter))
+        let applied = applied.map(|boot| boot.signing_key.clone());
+        let seen = self.boots_seen.signing_keys(node, counter);
+        applied.into_iter().chain(seen).collect()
     }
 
     /// Runs `decide` on the newest state.

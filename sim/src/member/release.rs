@@ -7,6 +7,7 @@ use crate::limits::GROUP_MAX;
 use bytes::Bytes;
 use core::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 use symbolon_consensus::{StoreFault, Unapplied};
 use symbolon_crypto::Hash;
@@ -251,6 +252,9 @@ async fn catch_up(
     deadline: Deadline,
     interested: Option<&Interested<'_>>,
 ) -> Result<(), v1::Error> {
+    if !member.announced.load(Ordering::Relaxed) {
+        return Err(error(Code::Booting, "the node has booted and does not take part yet"));
+    }
     if let Some(code) = member.refusal() {
         return Err(error(code, format!("node {} does not serve", member.node)));
     }

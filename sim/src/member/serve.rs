@@ -1,12 +1,13 @@
 //! What a node does with a message: the network's side of `symbolon-node`'s server.
 
-use super::{Member, error, gossip, release, submit};
+use super::{Member, admission, error, gossip, release, submit};
 use crate::net::{Asked, Place, Serve, Served, Serving};
 use crate::sync::lock;
 use bytes::Bytes;
 use prost::Message;
 use std::sync::Arc;
 use symbolon_crypto::enc::sha256;
+use symbolon_state::entry::Kind;
 use symbolon_wire::Code;
 use symbolon_wire::reply::encode_response;
 use symbolon_wire::v1::{self, peer_request, peer_response, request, response};
@@ -45,6 +46,9 @@ async fn peer(member: &Arc<Member>, node: u16, bytes: Bytes) -> Option<Bytes> {
         peer_request::Kind::Propose(_) if censors(member) => return None,
         peer_request::Kind::Propose(propose) => {
             let kind = u16::try_from(propose.kind).unwrap_or(u16::MAX);
+            if !Kind::from_number(kind).is_some_and(Kind::is_handed_on) {
+                return None;
+            }
             match submit::propose_here(member, kind, propose.payload).await {
                 Ok(submitted) => peer_response::Result::Submitted(submitted),
                 Err(refused) => peer_response::Result::Error(refused),
@@ -54,6 +58,7 @@ async fn peer(member: &Arc<Member>, node: u16, bytes: Bytes) -> Option<Bytes> {
             let why = "no node of the simulation asks for cosignatures";
             peer_response::Result::Error(error(Code::Malformed, why))
         }
+        peer_request::Kind::Witness(question) => admission::answer(member, node, question).await,
         peer_request::Kind::Gossip(gossip) => {
             gossip::take(member, node, gossip);
             peer_response::Result::Gossip(v1::GossipAck {})

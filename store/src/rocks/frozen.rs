@@ -17,6 +17,7 @@ use symbolon_consensus::StoreFault;
 
 use super::fault::{file, io};
 use super::folder::{make_durably, sync_directory};
+use super::open::Database;
 use crate::engine::{Kept, Pair, Read, Space};
 use crate::limits::FROZEN_OPEN_FILES_MAX;
 use crate::sync::lock;
@@ -32,7 +33,7 @@ pub(crate) struct Marks {
 
 /// One kept state. Its files go with the last reader once it is no longer wanted.
 struct Mark {
-    db: DB,
+    db: Database,
     path: PathBuf,
     unwanted: AtomicBool,
 }
@@ -76,7 +77,7 @@ fn open(path: PathBuf) -> Result<Arc<Mark>, StoreFault> {
     let families = std::iter::once("default").chain(Space::ALL.iter().map(|space| space.name()));
     let db = DB::open_cf_for_read_only(&options, &path, families, false).map_err(io("opening a kept state"))?;
     Ok(Arc::new(Mark {
-        db,
+        db: db.into(),
         path,
         unwanted: AtomicBool::new(false),
     }))

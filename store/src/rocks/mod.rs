@@ -6,6 +6,7 @@
 pub(crate) mod fault;
 mod folder;
 mod frozen;
+pub(crate) mod open;
 mod queue;
 
 use std::path::{Path, PathBuf};
@@ -25,6 +26,7 @@ use crate::limits::{
 use fault::{io, missing};
 use folder::make_durably;
 use frozen::Marks;
+use open::Database;
 use queue::SyncQueue;
 
 /// Where the database lies under a store's directory.
@@ -33,7 +35,7 @@ pub(crate) const DATABASE: &str = "db";
 pub(crate) struct RocksEngine {
     // Dropped first: its thread ends before the database closes.
     queue: SyncQueue,
-    db: Arc<DB>,
+    db: Arc<Database>,
     path: PathBuf,
     marks: Marks,
 }
@@ -44,7 +46,7 @@ impl RocksEngine {
         // RocksDB syncs what is in its folder, not the name of the folder itself.
         make_durably(&database)?;
         let db = DB::open_cf_descriptors(&database_options(), &database, descriptors()).map_err(io("opening"))?;
-        let db = Arc::new(db);
+        let db = Arc::new(Database::from(db));
         let marks = Marks::open(path)?;
         Ok(Self {
             queue: SyncQueue::start(Arc::clone(&db))?,
@@ -141,7 +143,7 @@ fn until_option(until: &[u8]) -> ReadOptions {
     options
 }
 
-impl Read for DB {
+impl Read for Database {
     fn get(&self, space: Space, key: &[u8]) -> Result<Option<Vec<u8>>, StoreFault> {
         self.get_cf(family(self, space)?, key).map_err(io("reading"))
     }

@@ -9,10 +9,10 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 
-use rocksdb::DB;
 use symbolon_consensus::{Done, Durability, StoreFault};
 
 use super::fault::io;
+use super::open::Database;
 use crate::engine::Op;
 use crate::limits::GROUP_BYTES_MAX;
 use crate::sync::lock;
@@ -31,7 +31,7 @@ pub(crate) struct SyncQueue {
 }
 
 struct State {
-    db: Arc<DB>,
+    db: Arc<Database>,
     syncs: AtomicU64,
     /// After a failed write or sync nobody can know what is on disk: nothing more is written until a restart.
     failed: AtomicBool,
@@ -80,7 +80,7 @@ impl State {
 }
 
 impl SyncQueue {
-    pub(crate) fn start(db: Arc<DB>) -> Result<Self, StoreFault> {
+    pub(crate) fn start(db: Arc<Database>) -> Result<Self, StoreFault> {
         let (sender, receiver) = channel();
         let state = Arc::new(State {
             db,
