@@ -51,6 +51,8 @@ pub(crate) enum Verb {
     Destroy(verbs::versions::Destroy),
     /// Show a secret's versions, and what became of each
     History(verbs::history::History),
+    /// Tell each change of a secret or folder as it happens
+    Watch(verbs::watch::Watch),
     /// Show or change what stands beside a secret, unencrypted
     #[command(subcommand)]
     Metadata(verbs::metadata::Metadata),

@@ -60,6 +60,9 @@ pub(crate) fn advice(code: Code) -> &'static str {
         Code::CasRequired => {
             "Say which version the write follows: `symbolon put PATH --cas VERSION`. `symbolon history PATH` shows the versions; `symbolon metadata set PATH --cas-required false` lifts the demand."
         }
+        Code::TooFarBehind => {
+            "Changes are remembered for as long as a node runs, the last 16 MiB of them. Note the position that the message names, look at all that you watch anew (`symbolon list`, `symbolon history`), then `symbolon watch PATH --after POSITION`."
+        }
         Code::TooManyCommands => {
             "Wait: commands stop counting ten minutes after they were made. Spread heavy writing over several principals."
         }

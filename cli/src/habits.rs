@@ -15,6 +15,7 @@ pub(crate) fn meant(words: &[&str]) -> Option<(String, String)> {
         "undelete" | "restore" => "undelete",
         "destroy" | "purge" => "destroy",
         "versions" | "history" | "log" => "history",
+        "watch" | "follow" | "subscribe" => "watch",
         "metadata" | "tag" | "annotate" => "metadata",
         "exec" | "env" => "run",
         "login" | "auth" | "token" => {

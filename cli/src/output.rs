@@ -106,6 +106,16 @@ impl Output {
         }
     }
 
+    /// As [`Self::streamed`]; false once nobody reads any more.
+    pub(crate) fn streamed_to_somebody(&self, record: &Record, line: &str) -> Result<bool, Error> {
+        let text = match (&self.field, self.format) {
+            (Some(field), _) => one_field(record, field)?,
+            (None, Format::Table) => format!("{}\n", printable(line)),
+            (None, _) => json_line(record)?,
+        };
+        write_or_closed(text.as_bytes())
+    }
+
     fn render_list(&self, records: &[Record]) -> Result<String, Error> {
         if let Some(field) = &self.field {
             return records.iter().map(|record| one_field(record, field)).collect();
@@ -222,10 +232,15 @@ pub(crate) fn write_all(text: &str) -> Result<(), Error> {
 
 /// As [`write_all`], for values.
 pub(crate) fn write_bytes(bytes: &[u8]) -> Result<(), Error> {
+    write_or_closed(bytes).map(|_| ())
+}
+
+/// Writes to stdout; false if nobody reads it any more.
+fn write_or_closed(bytes: &[u8]) -> Result<bool, Error> {
     let mut stdout = io::stdout().lock();
     match stdout.write_all(bytes).and_then(|()| stdout.flush()) {
-        Ok(()) => Ok(()),
-        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        Ok(()) => Ok(true),
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(false),
         Err(error) => Err(local(format!("stdout: {error}"))),
     }
 }

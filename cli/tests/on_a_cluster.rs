@@ -175,6 +175,7 @@ async fn what_a_user_does_in_a_day_works_and_gives_the_exit_codes_that_are_promi
     batches(&world);
     another_address(&world);
     metadata(&world);
+    watching(&world);
     child_processes(&world);
     audit_logs(&world);
 
@@ -396,6 +397,67 @@ fn metadata(world: &World) {
     );
     let nothing = world.run(&["metadata", "set", "prod/db/password"]);
     assert_eq!(nothing.status.code(), Some(2), "a change of nothing is a mistake");
+}
+
+/// One JSON line a change, from where it says that it begins; ended by Ctrl-C as if it were done.
+fn watching(world: &World) {
+    use std::io::{BufRead, BufReader};
+    world.put("prod/watched/key", b"one");
+    let operator = world.cluster.paths().identity("op-1");
+    let mut child = world
+        .command(&operator, &["watch", "prod/watched/", "-o", "json"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut said = BufReader::new(child.stderr.take().unwrap());
+    let mut begins = String::new();
+    said.read_line(&mut begins).unwrap();
+    assert!(begins.starts_with("watching prod/watched/ from position "), "{begins}");
+    world.put("prod/watched/key", b"two");
+    world.ok(&["delete", "prod/watched/key", "--versions", "1"]);
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    let mut indices = Vec::new();
+    for expected in [("put", 2), ("delete", 1)] {
+        let line: serde_json::Value = serde_json::from_str(&lines.next().unwrap().unwrap()).unwrap();
+        assert_eq!(line["path"], "prod/watched/key", "{line}");
+        assert_eq!(
+            (line["change"].as_str(), line["versions"][0].as_u64()),
+            (Some(expected.0), Some(expected.1))
+        );
+        indices.push(line["index"].as_u64().unwrap());
+    }
+    let pid = nix::unistd::Pid::from_raw(child.id() as i32);
+    nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGINT).unwrap();
+    assert_eq!(child.wait().unwrap().code(), Some(0));
+    let mut ended = String::new();
+    said.read_line(&mut ended).unwrap();
+    let go_on = "ended; to go on: symbolon watch prod/watched/ --after ";
+    let position: u64 = ended.trim_end().strip_prefix(go_on).unwrap().parse().unwrap();
+    assert!(position >= indices[1], "{ended}");
+    assert!(lines.next().is_none(), "nothing was told twice");
+
+    // From the first line on: the second once more, for people. Who has seen enough ends it.
+    let after = indices[0].to_string();
+    let mut child = world
+        .command(&operator, &["watch", "prod/watched/key", "--after", &after])
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut line = String::new();
+    BufReader::new(child.stdout.take().unwrap())
+        .read_line(&mut line)
+        .unwrap();
+    assert_eq!(
+        line,
+        format!("{:<8}  delete    prod/watched/key  version 1\n", indices[1])
+    );
+    world.put("prod/watched/key", b"three");
+    assert_eq!(child.wait().unwrap().code(), Some(0));
+
+    assert_eq!(world.run_as("bot", &["watch", "prod/watched/"]).status.code(), Some(4));
+    let wrong = world.run(&["watch", "prod//"]);
+    assert_eq!(wrong.status.code(), Some(2), "{}", text(&wrong.stderr));
 }
 
 fn child_processes(world: &World) {

@@ -43,6 +43,7 @@ mod round;
 mod session;
 mod submit;
 mod verdict;
+mod watch;
 mod write;
 
 pub use client::{Client, Options};
@@ -57,5 +58,7 @@ pub use query::{AuditPage, AuditRange};
 pub use read::KeyMaterial;
 pub use read::{Opened, Receipt};
 pub use submit::{Level, Submitted};
+pub use symbolon_wire::change::ChangeKind;
 pub use symbolon_wire::{Code, v1};
+pub use watch::{Change, Watch};
 pub use write::{Put, PutOptions};

@@ -94,3 +94,21 @@ pub const PROOFS_MAX: usize = 64;
 
 /// Operations of one batch under way at once: what one connection carries well, and far from what a node allows a client.
 pub const BATCH_IN_FLIGHT: usize = 64;
+
+/// How long a node is asked to wait for news before it says that there are none.
+pub const WATCH_WAIT: Duration = Duration::from_secs(20);
+
+/// A node that failed a watch is asked again after this time.
+pub const WATCH_REST: Duration = Duration::from_millis(500);
+
+/// Nodes that tell different things of one entry are asked again after this time: rights may have changed in between.
+pub const WATCH_DOUBT: Duration = Duration::from_secs(1);
+
+/// A watch fails when t nodes have agreed on nothing, not even that there is no news, for so long. It can go on after that.
+pub const WATCH_STALLED_AFTER: Duration = Duration::from_secs(40);
+
+/// Changes told by one node that others have not confirmed yet; past it, that node is asked for no more.
+pub const WATCH_BACKLOG_MAX: usize = 1024;
+
+const _: () = assert!(WATCH_WAIT.as_millis() <= symbolon_wire::limits::WATCH_WAIT_MS_MAX as u128);
+const _: () = assert!(WATCH_WAIT.as_millis() * 3 / 2 < WATCH_STALLED_AFTER.as_millis());

@@ -150,6 +150,30 @@ impl Node {
         }
     }
 
+    /// As [`Self::request`], for what the node answers once something happens: how long that takes says nothing of how fast
+    /// it is.
+    pub(crate) async fn await_news(self: &Arc<Self>, request: Bytes, within: Duration) -> Result<Answered, Failure> {
+        let within = self.net.options.within(within);
+        let by = tokio::time::Instant::now() + within;
+        let connect_within = within.min(self.net.options.connect_timeout);
+        let live = match tokio::time::timeout(connect_within, self.live()).await {
+            Ok(connected) => connected.map_err(Failure::NotSent)?,
+            Err(_) => return Err(Failure::NotSent(self.no_connection(connect_within))),
+        };
+        match tokio::time::timeout_at(by, self.exchange(&live, request)).await {
+            Ok(Ok((response, fragment))) => self.sort(response, fragment, live),
+            Ok(Err(failure)) => {
+                self.forget(&live);
+                Err(failure)
+            }
+            Err(_) => {
+                self.forget(&live);
+                let what = format!("node {} does not answer within {} ms", self.index, within.as_millis());
+                Err(Failure::Unanswered(Error::new(Code::Timeout, what)))
+            }
+        }
+    }
+
     fn no_connection(&self, within: Duration) -> Error {
         let what = match within.as_millis() {
             0 => format!("no time is left to ask node {}", self.index),

@@ -63,6 +63,7 @@ of_kind! {
     v1::AuditReply = Audit;
     v1::AnchorReply = Anchor;
     v1::ProofReply = Proof;
+    v1::WatchReply = Watch;
 }
 
 alike! {
@@ -273,13 +274,13 @@ fn parse(path: &str) -> Result<Path, Error> {
     Path::parse(path).map_err(|bad: BadPath| Error::new(Code::BadPath, bad.to_string()))
 }
 
-fn encode(kind: Kind) -> Bytes {
+pub(crate) fn encode(kind: Kind) -> Bytes {
     v1::Request { kind: Some(kind) }.encode_to_vec().into()
 }
 
 /// Asks one node something that changes nothing. A connection that turns out to be dead (its node was restarted) costs one
 /// more attempt, over a new one.
-async fn ask<T: OfKind>(node: Arc<Node>, bytes: Bytes, within: Duration) -> Result<T, Failure> {
+pub(crate) async fn ask<T: OfKind>(node: Arc<Node>, bytes: Bytes, within: Duration) -> Result<T, Failure> {
     let stood = node.connected();
     let answered = match node.request(bytes.clone(), within).await {
         Err(failure) if stood && failure.error().code == Code::Unreachable => node.request(bytes, within).await?,

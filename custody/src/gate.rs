@@ -127,6 +127,11 @@ impl Ruling {
         }
     }
 
+    /// Whether it is a refusal.
+    pub fn refuses(&self) -> bool {
+        matches!(self.verdict, Verdict::Refuse(_))
+    }
+
     /// Bytes of the ciphertext that this ruling holds, and its reply may carry.
     pub fn ciphertext_bytes(&self) -> usize {
         match &self.verdict {

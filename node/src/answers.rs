@@ -40,7 +40,7 @@ pub(crate) struct Answering<'a> {
 pub(crate) type Answer = Result<response::Result, v1::Error>;
 
 impl Answering<'_> {
-    fn asker(&self) -> Asker<'_> {
+    pub(crate) fn asker(&self) -> Asker<'_> {
         Asker {
             client_key: &self.client.key,
             source: self.client.source,

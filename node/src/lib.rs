@@ -8,6 +8,7 @@ mod admission;
 mod answers;
 mod audit;
 mod backup;
+mod changes;
 pub mod cli;
 mod clocks;
 mod config;
@@ -32,6 +33,8 @@ mod server;
 mod submit;
 mod token;
 pub mod vouch;
+mod watch;
+mod watchers;
 
 /// What a configuration would put in force, every setting, as `check-config` shows it; or why it is refused. `text` is
 /// looked at as if it stood in the file `path`, which is not opened: the fuzzing target of the configuration.

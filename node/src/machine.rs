@@ -1,6 +1,7 @@
 //! The state machine as consensus wants it: `state` behind the adapters of this node's store, and what readers see of
 //! it, published batch by batch.
 
+use crate::changes::Changes;
 use arc_swap::ArcSwap;
 use bytes::Bytes;
 use prost::Message;
@@ -14,6 +15,7 @@ use symbolon_policy::PolicySet;
 use symbolon_state::entry::{Entry, Kind};
 use symbolon_state::{BootView, Clock, Effect, Fault, Machine, query};
 use symbolon_wire::roster::Roster;
+use symbolon_wire::v1;
 use tokio::sync::mpsc;
 
 /// What readers see of the state, alike for one batch.
@@ -66,6 +68,8 @@ pub struct NodeMachine {
     shown: Shown,
     effects: mpsc::UnboundedSender<Effect>,
     pending: Vec<Effect>,
+    changes: Arc<Changes>,
+    changed: Vec<v1::Change>,
 }
 
 impl NodeMachine {
@@ -84,7 +88,14 @@ impl NodeMachine {
             shown,
             effects,
             pending: Vec::new(),
+            changes: Arc::default(),
+            changed: Vec::new(),
         }
+    }
+
+    /// What was changed last, for those who watch it.
+    pub(crate) fn changes(&self) -> Arc<Changes> {
+        Arc::clone(&self.changes)
     }
 
     fn refresh(&mut self, machine: &Machine) {
@@ -104,6 +115,7 @@ impl NodeMachine {
                     | Effect::Confirmed
                     | Effect::Complained { .. }
                     | Effect::Metadata { .. }
+                    | Effect::Changed(_)
                     | Effect::SnapshotMark
                     | Effect::AuditAnchored { .. }
             )
@@ -156,7 +168,12 @@ impl StateMachine for NodeMachine {
         self.machine = Some(machine);
         self.note(&entry, &applied.effects);
         let mark_snapshot = applied.effects.contains(&Effect::SnapshotMark);
-        self.pending.extend(applied.effects);
+        for effect in applied.effects {
+            match effect {
+                Effect::Changed(change) => self.changed.push(change),
+                other => self.pending.push(other),
+            }
+        }
         Ok(Outcome {
             reply: applied.outcome.encode_to_vec().into(),
             mark_snapshot,
@@ -164,7 +181,10 @@ impl StateMachine for NodeMachine {
     }
 
     fn published(&mut self, _applied: u64) {
+        // Kept before they are shown, so that whoever sees a state finds all changes up to it; told after that.
+        let told = self.changes.keep(self.changed.drain(..));
         self.shown.store(Arc::new(self.next.clone()));
+        self.changes.tell(told);
         for effect in self.pending.drain(..) {
             // Nobody listens any more only while the node stops.
             let _ = self.effects.send(effect);
@@ -192,7 +212,11 @@ impl StateMachine for NodeMachine {
             self.machine = Some(machine);
         }
         self.next.sensitive = self.shown.load().sensitive + 1;
+        self.changed.clear();
+        // Which entries led here, and what each of them changed, is not known.
+        self.changes.restart(index);
         self.shown.store(Arc::new(self.next.clone()));
+        self.changes.tell_all();
         Ok(())
     }
 

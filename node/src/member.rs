@@ -2,6 +2,7 @@
 
 use crate::admission::UNANNOUNCED;
 use crate::audit::NodeAudit;
+use crate::changes::Changes;
 use crate::clocks;
 use crate::cosign::Following;
 use crate::fences::Fences;
@@ -9,6 +10,7 @@ use crate::intake::{Intake, Latest};
 use crate::machine::{Shown, ViewAdapter};
 use crate::peers::Peers;
 use crate::vouch::Boots;
+use crate::watchers::Watchers;
 use arc_swap::{ArcSwap, ArcSwapOption};
 use bytes::Bytes;
 use std::collections::{BTreeMap, BTreeSet};
@@ -162,6 +164,10 @@ pub(crate) struct Member {
     pub(crate) audit: Arc<NodeAudit>,
     /// What readers see of the state.
     pub(crate) shown: Shown,
+    /// What was changed last.
+    pub(crate) changes: Arc<Changes>,
+    /// Who waits for changes.
+    pub(crate) watchers: Arc<Watchers>,
     /// Its part in the dealings; gone when sealed.
     pub(crate) holder: ArcSwapOption<Holder>,
     /// Whether it serves.

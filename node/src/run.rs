@@ -357,6 +357,7 @@ pub(crate) async fn run(config: Config) -> Result<(), RunError> {
     let snapshots = Arc::new(Mutex::default());
     let (effects, happened) = mpsc::unbounded_channel();
     let machine = NodeMachine::new(Arc::clone(&roster), Arc::clone(&provider), Arc::clone(&shown), effects);
+    let changes = machine.changes();
     let guard = Guard {
         roster: Arc::clone(&roster),
         node: config.node,
@@ -402,6 +403,8 @@ pub(crate) async fn run(config: Config) -> Result<(), RunError> {
         inbound: Latest::default(),
         peers,
         shown,
+        changes,
+        watchers: Arc::default(),
         holder: ArcSwapOption::from_pointee(holder),
         standing: watch::Sender::new(Standing::Booting("opening its store".to_owned())),
         confirmed: watch::Sender::new(0),
@@ -526,6 +529,7 @@ async fn follow(member: Arc<Member>, mut happened: mpsc::UnboundedReceiver<Effec
             Effect::AuditAnchored { node, size } => tracing::debug!(node, size, "an audit log was anchored"),
             Effect::Deleted { .. }
             | Effect::Metadata { .. }
+            | Effect::Changed(_)
             | Effect::Policies
             | Effect::Principals
             | Effect::SnapshotMark => {}

@@ -205,9 +205,13 @@ async fn request(
     // `_large` lives until the client has taken the answer.
     let (frame, _large) = match intake::whole(&mut receive, bytes_max, budgets).await {
         Ok(Arrived { bytes, held }) => {
-            let answered = answer(member, releases, client, bytes).await;
+            let gone = send.stopped();
+            let answered = answer(member, releases, client, bytes, gone).await;
             drop(held);
-            answered
+            match answered {
+                Some(answered) => answered,
+                None => return,
+            }
         }
         Err(NotArrived::Gone) => return,
         Err(refused) => (failed(not_arrived(member, refused, bytes_max)), None),
@@ -249,12 +253,20 @@ fn not_arrived(member: &Member, refused: NotArrived, bytes_max: usize) -> v1::Er
 /// An answer, and the room that it takes.
 type Answered = (ResponseFrame, Option<LargeReply>);
 
-async fn answer(member: &Arc<Member>, releases: &Releases, client: Client, bytes: Bytes) -> Answered {
+/// `gone` completes when nobody waits for the answer any more: what only waits then ends, with `None`. All else is brought
+/// to its end.
+async fn answer(
+    member: &Arc<Member>,
+    releases: &Releases,
+    client: Client,
+    bytes: Bytes,
+    gone: impl Future,
+) -> Option<Answered> {
     let request_hash = sha256(&bytes);
     let kind = match parse(member, bytes) {
-        Ok(request::Kind::Read(read)) => return releases.read(member, client, request_hash, read).await,
+        Ok(request::Kind::Read(read)) => return Some(releases.read(member, client, request_hash, read).await),
         Ok(kind) => kind,
-        Err(refused) => return (failed(refused), None),
+        Err(refused) => return Some((failed(refused), None)),
     };
     let answering = Answering {
         member,
@@ -262,11 +274,18 @@ async fn answer(member: &Arc<Member>, releases: &Releases, client: Client, bytes
         client: &client,
         request_hash: &request_hash,
     };
-    let frame = match answer_of(&answering, kind).await {
+    let answered = match kind {
+        request::Kind::Watch(watch) => tokio::select! {
+            answered = answering.watch(watch) => answered,
+            _ = gone => return None,
+        },
+        kind => answer_of(&answering, kind).await,
+    };
+    let frame = match answered {
         Ok(result) => encode_response(&v1::Response { result: Some(result) }, None),
         Err(refused) => failed(refused),
     };
-    (frame, None)
+    Some((frame, None))
 }
 
 /// What is asked.
@@ -289,7 +308,7 @@ fn parse(member: &Member, bytes: Bytes) -> Result<request::Kind, v1::Error> {
     }
 }
 
-/// Everything but reads.
+/// Everything but reads and watches.
 async fn answer_of(answering: &Answering<'_>, kind: request::Kind) -> Result<response::Result, v1::Error> {
     let Answering { member, client, .. } = answering;
     let standing = member.standing();
@@ -314,8 +333,8 @@ async fn answer_of(answering: &Answering<'_>, kind: request::Kind) -> Result<res
             gossip::report(member, &report);
             Ok(response::Result::Reported(v1::Reported {}))
         }
-        // Answered by the release path.
-        request::Kind::Read(_) => Err(error(Code::Internal, "a read went astray", "")),
+        // Answered by paths of their own.
+        request::Kind::Read(_) | request::Kind::Watch(_) => Err(error(Code::Internal, "a request went astray", "")),
     }
 }
 

@@ -87,6 +87,8 @@ pub enum Effect {
         /// The version.
         version: u64,
     },
+    /// What watchers of a secret are told. What the node itself is to do about it, other effects say.
+    Changed(v1::Change),
     /// Another policy set is in force.
     Policies,
     /// A principal was registered, removed or given other keys.

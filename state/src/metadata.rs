@@ -7,11 +7,12 @@ use crate::keys;
 use crate::machine::{Effect, Machine};
 use crate::query;
 use crate::records::{MetadataRecord, MetadataText, SecretRecord};
-use crate::secrets::{check_tenant, destroy_excess, excess, kept, permitted};
+use crate::secrets::{changed, check_tenant, destroy_excess, excess, kept, permitted};
 use crate::view::{Fault, Records, store};
 use bytes::Bytes;
 use std::collections::BTreeMap;
 use symbolon_policy::Action;
+use symbolon_wire::change::ChangeKind;
 use symbolon_wire::limits::{METADATA_ENTRIES_MAX, METADATA_KEY_BYTES_MAX, METADATA_TEXT_BYTES_MAX, VERSIONS_MAX};
 use symbolon_wire::path::Path;
 use symbolon_wire::{Code, v1};
@@ -67,6 +68,7 @@ pub(crate) fn set(
         store(records, keys::secret(author.tenant, id), &secret);
     }
     let version = current.version + 1;
+    effects.push(changed(place, &path, ChangeKind::Metadata, vec![version], &effects));
     let record = MetadataRecord {
         version,
         entries,

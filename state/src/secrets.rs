@@ -18,6 +18,7 @@ use symbolon_crypto::context::ValueContext;
 use symbolon_crypto::dealing::{BadSharing, Dealing, Sharing, Unchecked, parse_sealed};
 use symbolon_crypto::limits::SUITE;
 use symbolon_policy::Action;
+use symbolon_wire::change::ChangeKind;
 use symbolon_wire::command::ParsedCommand;
 use symbolon_wire::ids::{SecretId, TenantId};
 use symbolon_wire::limits::{DELETE_VERSIONS_MAX, VERSIONS_MAX};
@@ -87,6 +88,7 @@ pub(crate) fn put(
     // Those before were destroyed with the versions before this one, or with the setting.
     let newest = excess(&secret, machine.level);
     effects.extend(destroy_excess(records, place.now_ms, &mut secret, id, newest..=newest)?);
+    effects.push(changed(place, &path, ChangeKind::Put, vec![put.version], &effects));
     store(records, keys::secret(author.tenant, id), &secret);
     write_version(records, place, author, put, command, &digests, id);
     let pending = PendingDealing {
@@ -101,6 +103,27 @@ pub(crate) fn put(
         record_hash: Bytes::copy_from_slice(&digests.record),
         effects,
     }))
+}
+
+/// What watchers are told. `effects` are those of the same entry: versions that were destroyed in passing stand there.
+pub(crate) fn changed(
+    place: Place<'_>,
+    path: &Path,
+    kind: ChangeKind,
+    versions: Vec<u64>,
+    effects: &[Effect],
+) -> Effect {
+    let destroyed = effects.iter().filter_map(|effect| match effect {
+        Effect::Destroyed { version, .. } => Some(*version),
+        _ => None,
+    });
+    Effect::Changed(v1::Change {
+        log_index: place.index,
+        path: path.as_str().to_owned(),
+        kind: kind.number(),
+        versions,
+        destroyed: destroyed.collect(),
+    })
 }
 
 fn write_version(
@@ -378,6 +401,14 @@ impl Change {
         }
     }
 
+    fn kind(self) -> ChangeKind {
+        match self {
+            Self::Delete => ChangeKind::Delete,
+            Self::Undelete => ChangeKind::Undelete,
+            Self::Destroy => ChangeKind::Destroy,
+        }
+    }
+
     /// The state of a version afterwards; `None` if nothing changes.
     fn of(self, state: &VersionState) -> Option<VersionState> {
         let (deleted, destroyed) = match self {
@@ -531,7 +562,7 @@ pub(crate) fn change(
     } else {
         named.versions.clone()
     };
-    let mut changed = BTreeMap::new();
+    let mut after = BTreeMap::new();
     for number in numbers {
         let Some(state) = load::<VersionState>(records, &keys::version_state(id, number))? else {
             return Ok(Err(not_found()));
@@ -543,12 +574,16 @@ pub(crate) fn change(
             let what = format!("version {number} of {path} was destroyed and cannot be shown again");
             return Ok(Err(Refusal::new(Code::NotFound, what)));
         }
-        if let Some(after) = change.of(&state) {
-            changed.insert(number, (state, after));
+        if let Some(changed) = change.of(&state) {
+            after.insert(number, (state, changed));
         }
     }
     let mut effects = vec![Effect::Deleted { secret: id }];
-    for (number, (before, after)) in changed {
+    if !after.is_empty() {
+        let versions = after.keys().copied().collect();
+        effects.push(changed(place, &path, change.kind(), versions, &[]));
+    }
+    for (number, (before, after)) in after {
         store(records, keys::version_state(id, number), &after);
         match (before.deleted, after.deleted) {
             (false, true) => secret.visible = secret.visible.saturating_sub(1),

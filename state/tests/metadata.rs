@@ -129,7 +129,7 @@ fn entries_are_set_replaced_and_removed_and_each_change_follows_the_last() {
     };
     let (outcome, effects) = scene.submit(removal);
     assert_eq!((outcome.code, outcome.version), (0, 3));
-    assert_eq!(effects, [Effect::Metadata { secret: scene.id }]);
+    assert_eq!(effects[0], Effect::Metadata { secret: scene.id });
     assert_eq!(scene.entries(), pairs(&[("owner", "ops")]));
     let replacement = v1::SetMetadata {
         replace: true,

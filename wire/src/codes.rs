@@ -89,6 +89,8 @@ codes! {
     BadPolicy = 418, Usage, "the policies do not parse or validate";
     /// The secret takes only writes that state the version that they follow.
     CasRequired = 419, Usage, "the secret takes only writes that state the version they follow";
+    /// A watch goes on from a position that the nodes do not reach back to.
+    TooFarBehind = 420, Conflict, "the position lies further back than the nodes remember changes";
     /// This principal has too many live commands.
     TooManyCommands = 429, Failure, "too many live commands of this principal";
     /// A failure inside the node; its log says more.

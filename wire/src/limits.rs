@@ -48,6 +48,12 @@ pub const METADATA_TEXT_BYTES_MAX: usize = 512;
 pub const LIST_MAX: u32 = 1000;
 /// Audit leaves of one page.
 pub const AUDIT_PAGE_MAX: u32 = 1000;
+/// Changes that one answer to a watch tells, before policy leaves any out.
+pub const WATCH_PAGE_MAX: usize = 256;
+/// Bytes of changes that one such answer tells.
+pub const WATCH_PAGE_BYTES_MAX: usize = 512 * 1024;
+/// How long such an answer may be waited for, milliseconds: shorter than connections may be idle.
+pub const WATCH_WAIT_MS_MAX: u32 = 25_000;
 /// Fragments that one `FragmentOk` may confirm.
 pub const FRAGMENT_OK_MAX: usize = 4096;
 /// Dealings that one sealing session may carry (custody.md, "Sealing session").

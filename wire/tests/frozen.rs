@@ -34,7 +34,7 @@ messages! {
     Hello Request Response Error Submit Submitted Outcome
     ReadRequest ReadReply StoredVersion ListRequest ListReply ListEntry MetadataRequest MetadataReply VersionInfo
     ResolveRequest ResolveReply StatusRequest StatusReply AuditRequest AuditReply
-    AnchorRequest AnchorReply ProofRequest ProofReply
+    AnchorRequest AnchorReply ProofRequest ProofReply WatchRequest WatchReply Change
     PoliciesRequest PoliciesReply PrincipalsRequest PrincipalsReply Principal HeadReport Reported
     AuditLeaf
 }

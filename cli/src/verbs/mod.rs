@@ -18,6 +18,7 @@ pub(crate) mod run;
 pub(crate) mod secrets;
 pub(crate) mod status;
 pub(crate) mod versions;
+pub(crate) mod watch;
 
 use crate::args::Verb;
 use std::path::Path;
@@ -92,6 +93,7 @@ async fn online(verb: Verb, settings: &Settings) -> Result<u8, Error> {
         Verb::Undelete(undelete) => versions::undelete(&undelete, settings).await,
         Verb::Destroy(destroy) => versions::destroy(&destroy, settings).await,
         Verb::History(history) => history::history(&history, settings).await,
+        Verb::Watch(watch) => watch::watch(&watch, settings).await,
         Verb::Metadata(metadata) => metadata::metadata(&metadata, settings).await,
         Verb::Policy(policy) => policy::policy(&policy, settings).await,
         Verb::Agent(agent) => agent::agent(&agent, settings).await,

@@ -17,6 +17,7 @@ use symbolon_crypto::provider::AwsLc;
 use symbolon_crypto::sealing::{SealingKeyPair, fragment_key};
 use symbolon_crypto::secret::Secret;
 use symbolon_crypto::sign::{Ed25519SigningKey, SigningKey};
+use symbolon_wire::change::{ChangeKind, Target};
 use symbolon_wire::limits::REQUEST_BYTES_MAX;
 use symbolon_wire::reply::{ReleasedFragment, encode_response};
 use symbolon_wire::roster::Roster;
@@ -31,6 +32,9 @@ pub type ChangeHello = Arc<dyn Fn(&mut v1::Hello) + Send + Sync>;
 
 /// Changes a node's TLS configuration.
 pub type ChangeTls = Arc<dyn Fn(rustls::ServerConfig) -> rustls::ServerConfig + Send + Sync>;
+
+/// Changes what a node tells a watch.
+pub type ChangeNews = Arc<dyn Fn(&mut v1::WatchReply) + Send + Sync>;
 
 /// A node's keys. Whatever differs from the roster makes it an impostor.
 #[derive(Clone)]
@@ -147,6 +151,10 @@ pub struct Behaviour {
     pub never_confirms: bool,
     /// Confirms commands without applying them.
     pub lies_about_writes: bool,
+    /// Changes what it tells watches.
+    pub news: Option<ChangeNews>,
+    /// Remembers changes after this log index only.
+    pub forgot_until: u64,
 }
 
 /// What the server and the test share.
@@ -272,6 +280,9 @@ impl Shared {
             let _ = send.finish();
             return;
         }
+        self.wait_for_news(&bytes).await;
+        // It may have been told to misbehave while it waited.
+        let behaviour = self.behaviour.lock().unwrap().clone();
         let Some((answer, fragment)) = self.answer(&bytes, client_key, &behaviour) else {
             connection.close(1u32.into(), b"lost");
             return;
@@ -309,6 +320,9 @@ impl Shared {
             }
             return Some(self.read(read, bytes, client_key, upto, behaviour));
         }
+        if let Kind::Watch(watch) = &kind {
+            return Some((self.watch(watch, upto, behaviour), None));
+        }
         if let Kind::Submit(submit) = &kind {
             return self.submit(submit, behaviour).map(|answer| (answer, None));
         }
@@ -324,6 +338,55 @@ impl Shared {
             Some(_) if behaviour.catches_up => (applied >= min_index).then_some(applied),
             Some(_) => None,
         }
+    }
+
+    /// Holds an answer to a watch back until there is something to tell, or the wait is over.
+    async fn wait_for_news(&self, bytes: &[u8]) {
+        let Some(Kind::Watch(watch)) = v1::Request::decode(bytes).unwrap().kind else {
+            return;
+        };
+        let by = tokio::time::Instant::now() + Duration::from_millis(watch.wait_ms.into());
+        let quiet = || {
+            let behaviour = self.behaviour.lock().unwrap().clone();
+            let upto = self.catch_up(0, &behaviour).unwrap();
+            match self.watch(&watch, upto, &behaviour) {
+                Answer::Watch(reply) => reply.changes.is_empty(),
+                _ => false,
+            }
+        };
+        while !watch.now && tokio::time::Instant::now() < by && quiet() {
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+    }
+
+    /// Writes are all that changes.
+    fn watch(&self, watch: &v1::WatchRequest, upto: u64, behaviour: &Behaviour) -> Answer {
+        if !watch.now && watch.after < behaviour.forgot_until {
+            return refusal(Code::TooFarBehind, "forgotten", upto);
+        }
+        let target = Target::of(watch);
+        let log = self.log.lock().unwrap();
+        let changed = |version: &&Version| version.log_index > watch.after && version.log_index <= upto;
+        let told = log
+            .versions
+            .iter()
+            .filter(changed)
+            .filter(|version| target.covers(&version.path));
+        let changes = told.map(|version| v1::Change {
+            log_index: version.log_index,
+            path: version.path.clone(),
+            kind: ChangeKind::Put.number(),
+            versions: vec![version.stored.version],
+            destroyed: Vec::new(),
+        });
+        let mut reply = v1::WatchReply {
+            changes: if watch.now { Vec::new() } else { changes.collect() },
+            upto,
+        };
+        if let Some(change) = behaviour.news.as_ref().filter(|_| !watch.now) {
+            change(&mut reply);
+        }
+        Answer::Watch(reply)
     }
 
     fn submit(&self, submit: &v1::Submit, behaviour: &Behaviour) -> Option<Answer> {
@@ -432,7 +495,7 @@ impl Shared {
                 Answer::Reported(v1::Reported {})
             }
             Kind::Anchor(_) | Kind::Proof(_) => refusal(Code::UnknownVersion, "an older build", 0),
-            Kind::Read(_) | Kind::Submit(_) => unreachable!("answered before"),
+            Kind::Read(_) | Kind::Submit(_) | Kind::Watch(_) => unreachable!("answered before"),
         }
     }
 
@@ -610,6 +673,7 @@ fn describe(kind: &Kind) -> (&'static str, u64) {
         Kind::Report(_) => ("report", 0),
         Kind::Anchor(anchor) => ("anchor", anchor.min_index),
         Kind::Proof(_) => ("proof", 0),
+        Kind::Watch(_) => ("watch", 0),
     }
 }
 
