@@ -277,9 +277,8 @@ pub(crate) async fn describe(frozen: &dyn Frozen, incarnation: u64) -> Result<Sn
 mod tests {
     use super::*;
 
-    #[test]
-    fn metas_survive_their_encoding_and_truncated_ones_do_not_decode() {
-        let meta = SnapshotMeta {
+    fn meta(membership: StoredMembership) -> SnapshotMeta {
+        SnapshotMeta {
             incarnation: 1,
             index: 2,
             term: 3,
@@ -287,8 +286,13 @@ mod tests {
             state_root: [5; 32],
             records: 6,
             bytes: 7,
-            membership: StoredMembership::new(Some(log_id(1, 1)), Default::default()),
-        };
+            membership,
+        }
+    }
+
+    #[test]
+    fn metas_survive_their_encoding_and_truncated_ones_do_not_decode() {
+        let meta = meta(StoredMembership::new(Some(log_id(1, 1)), Default::default()));
         let bytes = meta.encode();
         assert_eq!(SnapshotMeta::decode(&bytes), Some(meta));
         for length in 0..bytes.len() {
@@ -305,16 +309,7 @@ mod tests {
                 crate::types::Membership::new_with_defaults(configs, []),
             )
         };
-        let meta = SnapshotMeta {
-            incarnation: 1,
-            index: 2,
-            term: 3,
-            chain: [4; 32],
-            state_root: [5; 32],
-            records: 6,
-            bytes: 7,
-            membership: voters([1, 2]),
-        };
+        let meta = meta(voters([1, 2]));
         assert_eq!(meta.digest(), meta.clone().digest());
         let changes: [fn(&mut SnapshotMeta); 8] = [
             |meta| meta.incarnation = 2,
