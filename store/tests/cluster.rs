@@ -196,6 +196,7 @@ async fn a_follower_that_has_less_than_it_had_is_sent_what_it_lacks_and_the_lead
     stop(&three.net, down).await;
     let (kept, old) = (three.directories[follower].path(), tempfile::tempdir().unwrap());
     let copied = old.path().join("copy");
+    drop(open(kept, node));
     copy_folder(kept, &copied);
     let store = open(kept, node);
     let back = start(&three.net, node, &store).await;

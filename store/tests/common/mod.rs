@@ -10,13 +10,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::{Arc, Mutex, OnceLock};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use rand_chacha::rand_core::SeedableRng;
 use symbolon_consensus::{
     Call, Committed, Consensus, Fatal, Outcome, Payload, Progress, ProposeError, Proposed, Records, Settings,
-    SnapshotGuard, SnapshotMeta, SnapshotRefused, StateMachine, Transport, TransportError, View,
+    SnapshotGuard, SnapshotMeta, SnapshotRefused, StateMachine, StoreFault, Transport, TransportError, View,
 };
 use symbolon_crypto::provider::Portable;
 use symbolon_crypto::secret::Secret;
@@ -33,6 +33,8 @@ pub(crate) const KIND_MARK: u16 = 17;
 pub(crate) const NAME_KIND: u8 = 1;
 pub(crate) const PARENT: &[u8] = b"root";
 
+const CLOSES_WITHIN: Duration = Duration::from_secs(10);
+
 pub(crate) fn options(node: u64) -> Options {
     let mut rng = rand_chacha::ChaCha20Rng::seed_from_u64(0xd15c + node);
     // Each opening draws other nonces, as an operating system would.
@@ -46,8 +48,15 @@ pub(crate) fn options(node: u64) -> Options {
 
 static NONCES: std::sync::atomic::AtomicU64 = std::sync::atomic::AtomicU64::new(0);
 
+/// Opens a store, which a member that was stopped may still hold: a frame on its way to it ends after it.
 pub(crate) fn open(path: &Path, node: u64) -> Store {
-    Store::open(path, options(node)).unwrap()
+    let asked = Instant::now();
+    loop {
+        match Store::open(path, options(node)) {
+            Err(StoreFault::Locked) if asked.elapsed() < CLOSES_WITHIN => std::thread::sleep(Duration::from_millis(10)),
+            opened => return opened.unwrap(),
+        }
+    }
 }
 
 pub(crate) fn open_in_memory(disk: &MemoryDisk, node: u64) -> Store {
