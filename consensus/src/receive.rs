@@ -83,7 +83,7 @@ impl Receiver {
             } => {
                 check_append(from, &vote, previous, &entries)?;
                 check_members(&self.voters, &entries)?;
-                if previous != own.last && self.contradicts(previous, &entries).await? {
+                if previous != own.last && self.contradicts(vote, previous, &entries).await? {
                     tracing::warn!(from, "a leader contradicts entries that are committed here");
                     return Err(Refusal::Contradicts);
                 }
@@ -278,15 +278,16 @@ impl Receiver {
         Refusal::Snapshot
     }
 
-    /// Whether a leader claims another entry where one is committed here. openraft takes such entries for its own.
-    async fn contradicts(&self, previous: Option<LogId>, entries: &[Entry]) -> Result<bool, Refusal> {
+    /// Whether a leader claims another entry where one is committed here. openraft takes such entries for its own. What an
+    /// earlier leader sent late may differ, and openraft refuses it by its vote.
+    async fn contradicts(&self, vote: Vote, previous: Option<LogId>, entries: &[Entry]) -> Result<bool, Refusal> {
         let claimed: Vec<LogId> = previous
             .into_iter()
             .chain(entries.iter().map(|one| one.log_id))
             .collect();
         let contradicts = self.raft.with_raft_state(move |state| {
             let committed = state.local_committed().copied();
-            contradicted(&claimed, committed, |index| state.log_ids.get(index))
+            vote >= *state.vote_ref() && contradicted(&claimed, committed, |index| state.log_ids.get(index))
         });
         contradicts.await.map_err(|_| Refusal::Stopped)
     }

@@ -248,6 +248,25 @@ fn write(path: &Path, content: &[u8]) -> Result<(), CreateError> {
     })
 }
 
+/// Ports that Linux gives to nobody who does not ask for them by number (`ip_local_port_range` begins at 32,768): none of a
+/// node is taken by a client's socket while that node is down.
+const PORTS: std::ops::Range<u16> = 10_240..32_768;
+/// Ports to try before giving up: most are free.
+const PORT_ATTEMPTS: usize = 100;
+
+/// A free port, held.
+fn free<S>(bind: impl Fn((&'static str, u16)) -> io::Result<S>) -> io::Result<S> {
+    let attempts = (0..PORT_ATTEMPTS).map(|_| bind(("127.0.0.1", rand::random_range(PORTS))));
+    let mut last = io::Error::from(io::ErrorKind::AddrInUse);
+    for attempt in attempts {
+        match attempt {
+            Ok(held) => return Ok(held),
+            Err(error) => last = error,
+        }
+    }
+    Err(last)
+}
+
 /// Free ports on the loopback. All are held until all are known, so that none is given twice; between here and the nodes'
 /// start another program may take one, and then that node says so.
 fn allot(nodes: u16) -> Result<Vec<NodeDescription>, CreateError> {
@@ -256,7 +275,7 @@ fn allot(nodes: u16) -> Result<Vec<NodeDescription>, CreateError> {
         source,
     };
     let held = (0..nodes)
-        .map(|_| Ok((UdpSocket::bind("127.0.0.1:0")?, TcpListener::bind("127.0.0.1:0")?)))
+        .map(|_| Ok((free(UdpSocket::bind)?, free(TcpListener::bind)?)))
         .collect::<io::Result<Vec<(UdpSocket, TcpListener)>>>()
         .map_err(failed)?;
     let ports = held.iter().map(|(quic, http)| {
@@ -289,6 +308,7 @@ mod tests {
         quic.sort_unstable();
         quic.dedup();
         assert_eq!(quic.len(), 7);
+        assert!(quic.iter().all(|port| PORTS.contains(port)));
         assert_eq!(
             nodes.iter().map(|node| node.index).collect::<Vec<_>>(),
             [1, 2, 3, 4, 5, 6, 7]

@@ -80,13 +80,20 @@ async fn a_leader_that_contradicts_what_is_committed_or_names_an_absurd_term_is_
     let put = propose(&all, put("a", "1")).await.unwrap();
     equal_chains(&all, put.index).await;
     let leader = leader(&all).await;
-    let follower = all.into_iter().find(|m| m.node() != leader).unwrap();
+    let follower = *all.iter().find(|m| m.node() != leader).unwrap();
     let before = follower.status();
     // Entry 0 is the membership, of term 0; no entry 1 is of a term that has not begun.
     let tell = async |term, entry: (u64, u64)| {
         let reply = follower.receive(leader, append(term, leader, (0, 0), entry)).await;
         refusal(reply).unwrap()
     };
+    // A leader of another vote than the one that counts is told so instead: what it sent late may honestly differ.
+    let other = all
+        .iter()
+        .map(|m| m.node())
+        .find(|node| ![leader, follower.node()].contains(node));
+    let late = append(before.term, other.unwrap(), (0, 0), (0, 1));
+    assert_eq!(refusal(follower.receive(other.unwrap(), late).await).unwrap(), None);
     let next = before.term + 1;
     assert_eq!(tell(next, (next, 1)).await, Some(Refusal::Contradicts));
     let absurd = before.term + TERMS_AHEAD_MAX + 1;
