@@ -1,6 +1,7 @@
 //! A client: a verified roster, one identity, a connection to each node.
 
 use crate::clock::LogClock;
+use crate::confirm::Questions;
 use crate::dial::Dialer;
 use crate::endpoint::Endpoint;
 use crate::error::Error;
@@ -91,6 +92,7 @@ pub(crate) struct Inner {
     pub(crate) paths: Paths,
     /// Bytes of large commands that may be on their way.
     pub(crate) commands: Semaphore,
+    pub(crate) questions: Questions,
 }
 
 impl Client {
@@ -189,6 +191,7 @@ impl Inner {
             sessions: Sessions::default(),
             paths: Paths::default(),
             commands: Semaphore::new(COMMANDS_BYTES_MAX),
+            questions: Questions::default(),
         })
     }
 

@@ -4,8 +4,9 @@
 use crate::client::Client;
 use crate::error::Error;
 use crate::limits::CONFLICT_ATTEMPTS;
+use crate::resolve::Resolved;
 use crate::submit::Submitted;
-use crate::write::{Resolved, pause};
+use crate::write::pause;
 use bytes::Bytes;
 use std::collections::{BTreeMap, BTreeSet};
 use symbolon_wire::path::Path;
@@ -83,7 +84,7 @@ fn message(path: &Path, found: &Resolved, change: &MetadataChange) -> v1::SetMet
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::write::Known;
+    use crate::resolve::Known;
     use symbolon_wire::ids::{SecretId, TenantId};
 
     fn found() -> Resolved {

@@ -321,6 +321,11 @@ impl Node {
         }))
     }
 
+    /// Others do not confirm what it said: it is asked last for a while.
+    pub(crate) fn distrust(&self) {
+        self.pace.failed(self.net.started);
+    }
+
     /// Smaller is asked earlier: nodes without a connection last.
     pub(crate) fn rank(&self) -> (bool, u64) {
         let (failing, pace) = self.pace.rank(self.net.started);

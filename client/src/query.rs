@@ -64,6 +64,7 @@ of_kind! {
     v1::AnchorReply = Anchor;
     v1::ProofReply = Proof;
     v1::WatchReply = Watch;
+    v1::OutcomesReply = Outcomes;
 }
 
 alike! {
@@ -71,6 +72,20 @@ alike! {
     v1::MetadataReply;
     v1::PoliciesReply;
     v1::PrincipalsReply;
+}
+
+impl Alike for v1::ResolveReply {
+    fn state_index(&self) -> u64 {
+        self.state_index
+    }
+
+    fn without_index(self) -> Self {
+        Self {
+            state_index: 0,
+            log_time_ms: 0,
+            ..self
+        }
+    }
 }
 
 /// Which part of an audit log.
@@ -358,14 +373,10 @@ impl Inner {
             answers.extend(joined.ok());
         }
         answers.sort_by_key(|(node, _)| *node);
-        let newest = answers
-            .iter()
-            .filter_map(|(_, answer)| answer.as_ref().ok())
-            .max_by_key(|reply| reply.term);
-        if let Some(newest) = newest {
-            self.leader
-                .store(u16::try_from(newest.leader).unwrap_or_default(), Ordering::Relaxed);
-        }
+        let replies = answers.iter().filter_map(|(_, answer)| answer.as_ref().ok());
+        let leader = named_by(self.threshold(), replies.map(|reply| (reply.term, reply.leader)));
+        self.leader
+            .store(u16::try_from(leader).unwrap_or_default(), Ordering::Relaxed);
         let mut times: Vec<u64> = answers
             .iter()
             .filter_map(|(_, answer)| answer.as_ref().ok())
@@ -414,7 +425,7 @@ impl Inner {
     }
 
     /// An answer that t nodes give alike; `kind` makes the request from a nonce and the least state index.
-    async fn agreed<T: Alike + Clone>(
+    pub(crate) async fn agreed<T: Alike + Clone>(
         self: &Arc<Self>,
         what: &str,
         kind: impl Fn(Bytes, u64) -> Kind,
@@ -519,6 +530,15 @@ impl Inner {
     }
 }
 
+/// Who leads, as `threshold` nodes say alike, in the latest term of which they do; 0: nobody.
+fn named_by(threshold: usize, named: impl Iterator<Item = (u64, u32)>) -> u32 {
+    let mut named: Vec<_> = named.collect();
+    named.sort_unstable();
+    let alike = named.chunk_by(|one, other| one == other);
+    let latest = alike.rev().find(|names| names.len() >= threshold);
+    latest.and_then(|names| names.first()).map_or(0, |(_, leader)| *leader)
+}
+
 fn behind<T>(shown: &[Shown<T>], highest: u64) -> End<T> {
     let each = shown
         .iter()
@@ -526,5 +546,17 @@ fn behind<T>(shown: &[Shown<T>], highest: u64) -> End<T> {
     End::Behind {
         highest,
         shown: each.collect::<Vec<_>>().join(", "),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::named_by;
+
+    #[test]
+    fn one_node_that_claims_a_later_term_does_not_say_who_leads() {
+        assert_eq!(named_by(2, [(3, 1), (9, 3), (3, 1)].into_iter()), 1);
+        assert_eq!(named_by(2, [(3, 1), (4, 2), (4, 2)].into_iter()), 2);
+        assert_eq!(named_by(2, [(3, 1), (4, 2)].into_iter()), 0);
     }
 }

@@ -15,6 +15,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 use symbolon_crypto::Hash;
+use symbolon_wire::command::{CommandError, CommandId, may_leave_no_record};
 use symbolon_wire::limits::COMMAND_BYTES_MAX;
 use symbolon_wire::v1::command_body::Payload;
 use symbolon_wire::v1::response::Result as Answer;
@@ -130,22 +131,33 @@ impl Inner {
             let told = format!("cannot {what}: {bytes} bytes; at most {COMMAND_BYTES_MAX} are allowed");
             return Err(Error::new(Code::TooLarge, told));
         }
+        let malformed = |refused: CommandError| Error::new(Code::Malformed, format!("cannot {what}: {refused}"));
+        let id = CommandId::of(command).map_err(malformed)?;
         let _room = self.room(bytes).await?;
         let until = Instant::now() + self.net.options.within(self.net.options.write_within);
         let (mut doubt, mut pause, mut asked) = (false, RETRY_PAUSE, level);
         loop {
-            let offered = self.offer(&encode(command, asked), asked, until).await;
+            let mut offered = self.offer(&encode(command, asked), asked, until).await;
             doubt |= offered.doubt;
             if let Some((node, recorded)) = offered.answer {
-                let settled = settle(what, command, node, recorded, doubt)?;
-                return if asked == level {
-                    Ok(settled)
-                } else {
-                    Err(unconfirmed(what, settled))
+                let confirmed = match recorded.leaves_record() {
+                    true => self.confirmed(&id, node, &recorded, until).await,
+                    false => Ok(()),
                 };
-            }
-            let late = |failure: &Failure| failure.error().code == Code::Timeout;
-            if asked != Level::Committed && offered.failures.iter().any(|(_, failure)| late(failure)) {
+                let Err(contrary) = confirmed else {
+                    let settled = settle(what, command, node, recorded, doubt)?;
+                    return if asked == level {
+                        Ok(settled)
+                    } else {
+                        Err(unconfirmed(what, settled))
+                    };
+                };
+                // It may have lied, and handed the command to nobody: the others are offered it.
+                doubt = true;
+                self.disbelieve(node);
+                offered.failures.push((node, claimed(&recorded)));
+                offered.failures.extend(contrary);
+            } else if asked != Level::Committed && offered.failures.iter().any(|(_, failure)| late(failure)) {
                 // Not confirmed in time. Whether it was committed is settled by the same bytes.
                 asked = Level::Committed;
                 continue;
@@ -221,6 +233,16 @@ impl Inner {
         }
     }
 
+    /// Asks a node last for a while, whose word others do not confirm.
+    fn disbelieve(&self, index: u16) {
+        if let Some(node) = self.node(index) {
+            node.distrust();
+        }
+        let _ = self
+            .leader
+            .compare_exchange(index, 0, Ordering::Relaxed, Ordering::Relaxed);
+    }
+
     fn leader_first(&self) -> Vec<Arc<Node>> {
         let leader = self.leader.load(Ordering::Relaxed);
         let mut nodes = self.ranked(&[]);
@@ -285,10 +307,62 @@ struct Offered {
     doubt: bool,
 }
 
-/// What apply recorded for a command.
-enum Recorded {
+/// What apply recorded for a command, as one node says.
+pub(crate) enum Recorded {
     Done(Submitted),
     Refused { error: Error, index: u64 },
+}
+
+impl Recorded {
+    /// Where, as the node says.
+    pub(crate) fn index(&self) -> u64 {
+        match self {
+            Self::Done(submitted) => submitted.index,
+            Self::Refused { index, .. } => *index,
+        }
+    }
+
+    /// Whether others have it recorded too.
+    fn leaves_record(&self) -> bool {
+        match self {
+            Self::Done(_) => true,
+            Self::Refused { error, .. } => !may_leave_no_record(error.code),
+        }
+    }
+
+    /// Whether another node has recorded the same.
+    pub(crate) fn is_that_of(&self, other: &v1::RecordedOutcome) -> bool {
+        let Some(outcome) = &other.outcome else { return false };
+        match self {
+            Self::Done(done) => {
+                let hash = done.record_hash.as_ref().map_or(&[][..], |hash| &hash[..]);
+                let same = outcome.code == 0 && outcome.version == done.version && outcome.record_hash == hash;
+                // A repetition may be shown at its own place: where the node keeps no chain of the first one.
+                let place = outcome.index == done.index || done.repeated && outcome.index < done.index;
+                let forked = outcome.index == done.index && !other.chain.is_empty() && other.chain != done.chain[..];
+                same && place && !forked
+            }
+            Self::Refused { error, .. } => {
+                let recorded = Error::from_outcome(outcome.clone());
+                (error.code, &error.message, &error.because, &error.next)
+                    == (recorded.code, &recorded.message, &recorded.because, &recorded.next)
+            }
+        }
+    }
+}
+
+/// What a node said that others do not confirm.
+fn claimed(recorded: &Recorded) -> Failure {
+    let what = match recorded {
+        Recorded::Done(_) => "says that it was applied",
+        Recorded::Refused { .. } => "says that it was refused",
+    };
+    let what = format!("{what} at log index {}, which too few others confirm", recorded.index());
+    Failure::Unanswered(Error::new(Code::OutcomeUnknown, what))
+}
+
+fn late(failure: &Failure) -> bool {
+    failure.error().code == Code::Timeout
 }
 
 async fn take(node: &Arc<Node>, bytes: Bytes, within: Duration) -> Result<Recorded, Failure> {

@@ -4,6 +4,7 @@
 use crate::client::{Client, Inner};
 use crate::error::{Error, Misdeed};
 use crate::limits::{CONFLICT_ATTEMPTS, PATHS_KNOWN_MAX, SESSION_ATTEMPTS};
+use crate::resolve::Known;
 use crate::session::Lease;
 use crate::submit::{Level, Settled, Submitted};
 use bytes::Bytes;
@@ -15,8 +16,7 @@ use symbolon_crypto::dealing::{Dealt, Write, deal};
 use symbolon_crypto::limits::{CONTENT_TYPE_BYTES_MAX, SUITE, VALUE_BYTES_MAX};
 use symbolon_crypto::provider::AwsLc;
 use symbolon_crypto::sealing::SealingSession;
-use symbolon_wire::command::fixed;
-use symbolon_wire::ids::{PrincipalId, SecretId, TenantId};
+use symbolon_wire::ids::SecretId;
 use symbolon_wire::limits::DELETE_VERSIONS_MAX;
 use symbolon_wire::path::Path;
 use symbolon_wire::v1::command_body::Payload;
@@ -62,23 +62,6 @@ pub struct Put {
     pub record_hash: Hash,
     /// The same bytes had been applied before.
     pub repeated: bool,
-}
-
-/// What is known of a path: enough to write without asking first.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Known {
-    pub(crate) tenant: TenantId,
-    pub(crate) secret: SecretId,
-    /// 0: nothing written yet.
-    pub(crate) latest: u64,
-}
-
-/// What stands at a path: what a write needs, and what a change of metadata needs beside it.
-pub(crate) struct Resolved {
-    pub(crate) known: Known,
-    /// 0: nothing was ever set.
-    pub(crate) metadata_version: u64,
-    pub(crate) settings: v1::SecretSettings,
 }
 
 type PathState = Arc<tokio::sync::Mutex<Option<Known>>>;
@@ -216,7 +199,9 @@ impl Inner {
         loop {
             let at = match *known {
                 Some(at) => at,
-                None => self.resolve(path).await?.known,
+                // Whoever answered first may have been behind, or lied.
+                None if conflicts > 0 => self.resolve(path).await?.known,
+                None => self.resolve_quickly(path).await?,
             };
             // What is known holds again only once this write is known to be applied.
             *known = None;
@@ -374,36 +359,6 @@ impl Inner {
             ttl_ms: 0,
             cas: false,
         }
-    }
-
-    /// Asks what stands at `path`. A wrong answer costs a refused write at most: apply checks every part of it.
-    pub(crate) async fn resolve(self: &Arc<Self>, path: &Path) -> Result<Resolved, Error> {
-        let what = format!("look up {path}");
-        let kind = v1::request::Kind::Resolve(v1::ResolveRequest {
-            path: path.as_str().to_owned(),
-        });
-        let (node, reply): (u16, v1::ResolveReply) = self.first(&what, kind).await?;
-        let bad = |_| Error::at_fault(node, Misdeed::NotAnAnswer);
-        let principal = PrincipalId(fixed("principal", &reply.principal).map_err(bad)?);
-        let own = self.net.identity.principal();
-        if principal != own {
-            let what = format!("this key belongs to principal {principal}, not to {own} as the identity says");
-            return Err(Error::new(Code::UnknownKey, what).next("symbolon agent list"));
-        }
-        self.clock.heard(reply.log_time_ms);
-        let secret = match reply.secret.len() {
-            0 => SecretId(rand::random()),
-            _ => SecretId(fixed("secret", &reply.secret).map_err(bad)?),
-        };
-        Ok(Resolved {
-            known: Known {
-                tenant: TenantId(fixed("tenant", &reply.tenant).map_err(bad)?),
-                secret,
-                latest: reply.latest,
-            },
-            metadata_version: reply.metadata_version,
-            settings: reply.settings.unwrap_or_default(),
-        })
     }
 }
 

@@ -11,7 +11,7 @@ mod common;
 
 use common::{Cluster, impatient, options};
 use std::time::{Duration, Instant};
-use symbolon_client::{Code, Level, Misdeed, Options, PutOptions, Who, v1};
+use symbolon_client::{Code, Level, MetadataChange, Misdeed, Options, PutOptions, Who, v1};
 use symbolon_wire::Message;
 
 const PATH: &str = "prod/stripe/key";
@@ -269,11 +269,102 @@ async fn a_silent_node_costs_a_write_one_wait_and_the_bytes_count_once() {
 async fn a_node_that_confirms_another_write_is_named() {
     let cluster = Cluster::start(3).await;
     let client = cluster.client().await;
-    cluster.all_behave(|node| node.lies_about_writes = true);
+    cluster.all_behave(|node| node.lies_about_writes = Some(0));
     let error = client.put(PATH, b"value", PutOptions::default()).await.unwrap_err();
     assert_eq!(error.code, Code::NodeAtFault);
     assert!(matches!(error.culprits[0].who, Who::Node(_)));
     assert_eq!(error.culprits[0].what, Misdeed::WrongOutcome);
+}
+
+#[tokio::test]
+async fn a_node_that_says_done_and_hands_the_command_to_nobody_is_not_believed() {
+    told_without_effect(0).await;
+}
+
+#[tokio::test]
+async fn a_node_that_says_refused_and_hands_the_command_to_nobody_is_not_believed() {
+    told_without_effect(Code::Denied as u32).await;
+}
+
+/// Each node in turn lies, whichever is asked first and whichever is asked whether that is true.
+async fn told_without_effect(code: u32) {
+    for liar in 1..=3 {
+        let cluster = Cluster::start(3).await;
+        let client = cluster.client().await;
+        cluster.behave(liar, |node| node.lies_about_writes = Some(code));
+        for version in 1..=8 {
+            let put = client.put(PATH, b"value", PutOptions::default()).await.unwrap();
+            assert_eq!(put.version, version);
+            assert_eq!(
+                cluster.log.lock().unwrap().versions.len(),
+                usize::try_from(version).unwrap()
+            );
+        }
+    }
+}
+
+#[tokio::test]
+async fn settings_that_one_node_makes_up_are_not_written_back() {
+    for liar in 1..=3 {
+        let cluster = Cluster::start(3).await;
+        let client = cluster.client().await;
+        client.put(PATH, b"value", PutOptions::default()).await.unwrap();
+        let settings = v1::SecretSettings {
+            max_versions: 1,
+            ..v1::SecretSettings::default()
+        };
+        cluster.behave(liar, |node| node.settings = Some(settings));
+        let change = MetadataChange {
+            cas_required: Some(true),
+            ..MetadataChange::default()
+        };
+        client.set_metadata(PATH, &change).await.unwrap();
+        let changed = cluster.log.lock().unwrap().metadata.pop().unwrap().settings.unwrap();
+        assert_eq!(
+            (changed.max_versions, changed.cas_required),
+            (0, true),
+            "node {liar} lies"
+        );
+    }
+}
+
+#[tokio::test]
+async fn an_outcome_that_nobody_else_confirms_is_unknown() {
+    let cluster = Cluster::start(3).await;
+    let client = cluster.client_of(cluster.bot.clone(), impatient()).await.unwrap();
+    client.put(PATH, b"value", PutOptions::default()).await.unwrap();
+    cluster.all_behave(|node| node.lies_about_writes = Some(0));
+    cluster.behave(1, |node| node.lies_about_writes = Some(Code::Denied as u32));
+    cluster.behave(2, |node| node.silent = true);
+    let error = client.put(PATH, b"value", PutOptions::default()).await.unwrap_err();
+    assert_eq!(error.code, Code::OutcomeUnknown, "{error}");
+    assert!(error.unknown_outcome_command.is_some());
+    assert!(
+        error.because.iter().any(|line| line.contains("too few others confirm")),
+        "{error}"
+    );
+}
+
+#[tokio::test]
+async fn many_writes_at_once_are_confirmed_together() {
+    let cluster = Cluster::start(3).await;
+    let client = cluster.client().await;
+    client.put(PATH, b"value", PutOptions::default()).await.unwrap();
+    let asked = || (1..=3).map(|node| cluster.count(node, "outcomes")).sum::<usize>();
+    assert_eq!(asked(), 1);
+    cluster.all_behave(|node| node.delay = Duration::from_millis(20));
+    let mut writes = tokio::task::JoinSet::new();
+    for i in 0..64 {
+        let client = client.clone();
+        writes.spawn(async move {
+            client
+                .put(&format!("many/{i}"), b"value", PutOptions::default())
+                .await
+                .unwrap()
+        });
+    }
+    writes.join_all().await;
+    assert!(asked() < 48, "{} questions", asked());
 }
 
 #[tokio::test]
@@ -410,4 +501,9 @@ async fn a_batch_keeps_its_order_and_what_fails_in_it_leaves_the_rest_alone() {
         let last = if number < 50 { number + 100 } else { number };
         assert_eq!(opened.unwrap().value.expose(), format!("value {last}").as_bytes());
     }
+}
+
+#[test]
+fn each_seeded_bug_is_found_by_its_test_here() {
+    symbolon_sabotage::caught_in(file!());
 }

@@ -5,7 +5,7 @@ mod common;
 
 use common::{Running, running, serving};
 use std::time::Duration;
-use symbolon_client::{Misdeed, PutOptions};
+use symbolon_client::{Code, Misdeed, PutOptions};
 
 const LIAR: u16 = 3;
 
@@ -176,6 +176,26 @@ async fn a_leader_that_drops_what_it_acknowledges_is_deposed_and_the_others_serv
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_leader_that_forges_commands_is_deposed_and_the_others_serve_on() {
     deposed_once_of(4, "forge").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_node_that_says_done_and_hands_commands_to_nobody_revokes_all_the_same() {
+    let mut run = running().await;
+    run.cluster.kill(LIAR).unwrap();
+    run.cluster.start_sabotaged(LIAR, "done-by-nobody").unwrap();
+    run.cluster.wait_ready(Duration::from_secs(30)).await.unwrap();
+    let mut round = 0;
+    while round < 10 || !log(&run, LIAR).contains("a lie was told") {
+        round += 1;
+        assert!(round < 500, "the liar is never asked\n{}", run.logs());
+        let path = format!("prod/key-{round}");
+        let put = run.writer.put(&path, b"value", PutOptions::default()).await;
+        put.unwrap_or_else(|error| panic!("{error}\n{}", run.logs()));
+        assert_eq!(run.reader.get(&path, None, "").await.unwrap().value.expose(), b"value");
+        run.writer.delete(&path, &[]).await.unwrap();
+        let gone = run.reader.get(&path, None, "").await.unwrap_err();
+        assert_eq!(gone.code, Code::NotFound, "{gone}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -175,7 +175,7 @@ impl Answering<'_> {
 
     /// What the author of a change must know. Whoever may change anything there may know it.
     pub(crate) async fn resolve(&self, request: v1::ResolveRequest) -> Answer {
-        self.fresh(0).await?;
+        self.fresh(request.min_index).await?;
         let path = parse(&request.path)?;
         let subject = match self.allowed(Action::Write, Some(&request.path), false).await {
             Err(refused) if refused.code == Code::Denied as u32 => {
@@ -197,6 +197,7 @@ impl Answering<'_> {
                 principal: Bytes::copy_from_slice(subject.id.bytes()),
                 log_time_ms: scene.log_time_ms,
                 name: subject.record.name.clone(),
+                state_index: scene.state_index,
                 ..v1::ResolveReply::default()
             };
             Ok(match found {

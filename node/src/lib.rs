@@ -22,6 +22,7 @@ mod intake;
 mod lockdown;
 pub mod machine;
 mod member;
+mod outcomes;
 mod peers;
 mod probe;
 mod proofs;

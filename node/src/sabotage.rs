@@ -9,7 +9,8 @@ use symbolon_custody::fragments::Released;
 use symbolon_custody::malice::Lying;
 use symbolon_sabotage::{Bug, chosen, victim};
 use symbolon_state::entry::Kind;
-use symbolon_wire::v1;
+use symbolon_wire::command::ParsedCommand;
+use symbolon_wire::v1::{self, command_body::Payload};
 
 /// What it tells the other members of the agreement, if it lies to them.
 fn lies_in_agreement() -> &'static Option<malice::Lies> {
@@ -63,6 +64,28 @@ pub(crate) fn head(mut chain: Hash) -> Hash {
         chain[0] ^= 1;
     }
     chain
+}
+
+/// What it says of a command that it hands to nobody, where this is the last entry that it knows.
+pub(crate) fn done_by_nobody(command: &ParsedCommand, index: u64, chain: Hash) -> Option<v1::Submitted> {
+    if !Bug::DoneByNobody.on() {
+        return None;
+    }
+    tracing::warn!("a lie was told");
+    let version = match &command.payload {
+        Payload::Put(put) => put.version,
+        _ => 0,
+    };
+    Some(v1::Submitted {
+        index,
+        chain: Bytes::copy_from_slice(&chain),
+        outcome: Some(v1::Outcome {
+            index,
+            version,
+            ..v1::Outcome::default()
+        }),
+        ..v1::Submitted::default()
+    })
 }
 
 /// Whether leaves are dropped instead of being written down.

@@ -7,6 +7,7 @@ use crate::cosign;
 use crate::gossip;
 use crate::intake::{self, Arrived, Budgets, LargeReply, NotArrived, Room, Stranger};
 use crate::member::{Member, count, error};
+use crate::outcomes;
 use crate::release::{Client, Releases, failed};
 use crate::submit;
 use bytes::Bytes;
@@ -320,6 +321,7 @@ async fn answer_of(answering: &Answering<'_>, kind: request::Kind) -> Result<res
         request::Kind::Submit(command) => submit::submit(member, &client.key, command)
             .await
             .map(response::Result::Submitted),
+        request::Kind::Outcomes(asked) => outcomes::outcomes(member, &client.key, asked).await,
         request::Kind::List(list) => answering.list(list).await,
         request::Kind::Metadata(metadata) => answering.metadata(metadata).await,
         request::Kind::Resolve(resolve) => answering.resolve(resolve).await,

@@ -2,6 +2,7 @@
 
 use crate::machine::ViewAdapter;
 use crate::member::{Member, count, error, unknown_key};
+use crate::outcomes;
 use crate::peers::PeerError;
 use bytes::Bytes;
 use prost::Message;
@@ -31,12 +32,18 @@ const LEADER_PAUSE: Duration = Duration::from_millis(100);
 
 /// Proposes an entry, here or at the leader.
 pub(crate) async fn propose(member: &Arc<Member>, kind: Kind, payload: Bytes) -> Result<v1::Submitted, v1::Error> {
+    let (_, submitted) = led(member, kind, payload).await?;
+    Ok(submitted)
+}
+
+/// The same, and whose word it is.
+async fn led(member: &Arc<Member>, kind: Kind, payload: Bytes) -> Result<(u16, v1::Submitted), v1::Error> {
     for _ in 0..LEADER_ATTEMPTS {
         let leader = member.consensus.leader().and_then(|leader| u16::try_from(leader).ok());
         match leader {
             Some(leader) if leader == member.node => match propose_here(member, kind.number(), payload.clone()).await {
                 Err(refused) if refused.code == Code::NoQuorum as u32 => {}
-                done => return done,
+                done => return done.map(|submitted| (leader, submitted)),
             },
             Some(leader) => {
                 let propose = v1::Propose {
@@ -52,7 +59,7 @@ pub(crate) async fn propose(member: &Arc<Member>, kind: Kind, payload: Bytes) ->
                     () = member.consensus.leader_left(leader.into()), if kind == Kind::Command => continue,
                 };
                 match answered {
-                    Ok(peer_response::Result::Submitted(submitted)) => return Ok(submitted),
+                    Ok(peer_response::Result::Submitted(submitted)) => return Ok((leader, submitted)),
                     // It does not lead any more: look again.
                     Ok(peer_response::Result::Error(refused)) if refused.code == Code::NoQuorum as u32 => {}
                     Ok(peer_response::Result::Error(refused)) => return Err(refused),
@@ -71,7 +78,7 @@ pub(crate) async fn propose(member: &Arc<Member>, kind: Kind, payload: Bytes) ->
     ))
 }
 
-fn unknown() -> v1::Error {
+pub(crate) fn unknown() -> v1::Error {
     error(
         Code::OutcomeUnknown,
         "the command may or may not have been committed",
@@ -181,7 +188,18 @@ pub(crate) async fn submit(
     }
     higher_level(member, levels::needed(&parsed.payload, encoded.len()))?;
     known(member, client_key)?;
-    let submitted = propose(member, Kind::Command, encoded).await?;
+    #[cfg(feature = "sabotage")]
+    if let Some(lie) = {
+        let applied = member.shown.load().applied;
+        let chain = member.consensus.chain_at(applied).ok().flatten().unwrap_or_default();
+        crate::sabotage::done_by_nobody(&parsed, applied, chain)
+    } {
+        return Ok(lie);
+    }
+    let (leader, mut submitted) = led(member, Kind::Command, encoded).await?;
+    if leader != member.node {
+        submitted = outcomes::own_word(member, &parsed.id(), submitted).await?;
+    }
     let outcome = submitted.outcome.clone().unwrap_or_default();
     if outcome.code != 0 {
         return Err(v1::Error {
@@ -217,7 +235,7 @@ pub(crate) async fn submit(
 }
 
 /// Refuses who is not registered before the log is bothered. Apply checks again, at its index.
-fn known(member: &Member, client_key: &Hash) -> Result<(), v1::Error> {
+pub(crate) fn known(member: &Member, client_key: &Hash) -> Result<(), v1::Error> {
     let reader = member.store.reader();
     let view = ViewAdapter::new(&reader);
     let now = member.shown.load().log_time_ms;

@@ -250,6 +250,10 @@ bugs! {
     OlderBootBelieved "older-boot-believed" at "client/src/hello.rs" breaks "claim 13"
         Fails "client/tests/connect.rs" "an_older_boot_than_was_seen_is_refused";
 
+    "A command is taken for applied when one node says so."
+    OneNodesWord "one-nodes-word" at "client/src/confirm.rs" breaks "claim 9"
+        Fails "client/tests/write.rs" "a_node_that_says_done_and_hands_the_command_to_nobody_is_not_believed";
+
     // Lies of a leader, and of a follower.
     "A leader changes a byte of every payload, the same for all others."
     Forge "forge" at "consensus/src/malice.rs" breaks "claim 22"
@@ -308,6 +312,9 @@ bugs! {
     "A node claims a state far ahead of the one it has."
     AheadOfItself "ahead-of-itself" at "custody/src/malice.rs" breaks "reads and writes of one secret are linearizable"
         Found "devcluster/tests/lying_serving.rs" "a_node_that_claims_a_state_it_does_not_have_moves_nobody";
+    "A node says that commands are done, and hands them to nobody."
+    DoneByNobody "done-by-nobody" at "node/src/sabotage.rs" breaks "claim 9"
+        Found "devcluster/tests/lying.rs" "a_node_that_says_done_and_hands_commands_to_nobody_revokes_all_the_same";
     "A node signs heads of another history."
     OtherHeads "other-heads" at "node/src/sabotage.rs" breaks "claim 22"
         Found "devcluster/tests/lying.rs" "a_node_that_signs_heads_of_another_history_is_outvoted_and_the_others_go_on";

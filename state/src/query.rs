@@ -3,12 +3,13 @@
 use crate::access::Subject;
 use crate::keys;
 use crate::records::{
-    AnchorRecord, Boot, KeyOwner, Level, MetadataRecord, PendingDealing, PolicyRecord, PrincipalRecord, SecretRecord,
-    VersionRecord, VersionState,
+    AnchorRecord, Boot, Done, KeyOwner, Level, MetadataRecord, PendingDealing, PolicyRecord, PrincipalRecord,
+    SecretRecord, VersionRecord, VersionState,
 };
 use crate::view::{Fault, View, decode, load};
 use prost::Message;
 use symbolon_crypto::Hash;
+use symbolon_wire::command::CommandId;
 use symbolon_wire::ids::{PrincipalId, PrincipalKind, SecretId, TenantId};
 use symbolon_wire::path::Path;
 use symbolon_wire::v1;
@@ -127,6 +128,20 @@ pub fn visible(state: &VersionState, now_ms: u64) -> bool {
 pub fn confirmed(view: &(impl View + ?Sized), state: &VersionState, n: u16) -> Result<u64, Fault> {
     let all = (1_u64 << n) - 1;
     Ok(load::<PendingDealing>(view, &keys::pending(state.log_index))?.map_or(all, |pending| pending.confirmed))
+}
+
+/// What was recorded for a command, with the log index of that; `None` if nothing was, or other bytes under its nonce.
+pub fn outcome(view: &(impl View + ?Sized), command: &CommandId) -> Result<Option<v1::Outcome>, Fault> {
+    let done = load::<Done>(view, &keys::done(command.principal, &command.nonce))?;
+    let done = done.filter(|done| done.body_hash == command.body_hash.as_slice());
+    let decoded = done.map(|done| {
+        let outcome = v1::Outcome::decode(done.outcome).map_err(|_| Fault::Corrupt { kind: keys::DONE })?;
+        Ok(v1::Outcome {
+            index: done.index,
+            ..outcome
+        })
+    });
+    decoded.transpose()
 }
 
 /// How many holders have confirmed their fragment of a version; `None` if it was destroyed or forgotten since.

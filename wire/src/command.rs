@@ -3,6 +3,7 @@
 //! Each signer signs `enc("symbolon/v1/command", body)` with the body exactly as sent. A body that does not re-encode
 //! to the same bytes is refused, so that unknown and repeated fields cannot hide.
 
+use crate::Code;
 use crate::ids::{ClusterId, PrincipalId};
 use crate::limits::{COMMAND_BYTES_MAX, SIGNATURES_MAX};
 use crate::v1::{self, command_body::Payload};
@@ -133,6 +134,76 @@ impl ParsedCommand {
     pub fn body_hash(&self) -> Hash {
         sha256(&self.body_bytes)
     }
+
+    /// Which command it is.
+    pub fn id(&self) -> CommandId {
+        CommandId {
+            principal: self.principal,
+            nonce: self.nonce,
+            body_hash: self.body_hash(),
+        }
+    }
+}
+
+/// Which command it is: what apply records an outcome under, and what a repetition must match.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct CommandId {
+    /// Who commands.
+    pub principal: PrincipalId,
+    /// Its nonce.
+    pub nonce: [u8; 32],
+    /// SHA-256 of its body.
+    pub body_hash: Hash,
+}
+
+impl CommandId {
+    /// Of a command whose form is not checked otherwise.
+    pub fn of(command: &v1::Command) -> Result<Self, CommandError> {
+        let body = v1::CommandBody::decode(command.body.clone()).map_err(|_| CommandError::NotProtobuf)?;
+        Ok(Self {
+            principal: PrincipalId(fixed("principal", &body.principal)?),
+            nonce: fixed("nonce", &body.nonce)?,
+            body_hash: sha256(&command.body),
+        })
+    }
+
+    /// As it is asked for.
+    pub fn to_message(self) -> v1::CommandRef {
+        v1::CommandRef {
+            principal: Bytes::copy_from_slice(self.principal.bytes()),
+            nonce: Bytes::copy_from_slice(&self.nonce),
+            body_hash: Bytes::copy_from_slice(&self.body_hash),
+        }
+    }
+
+    /// What is asked for.
+    pub fn from_message(asked: &v1::CommandRef) -> Result<Self, CommandError> {
+        Ok(Self {
+            principal: PrincipalId(fixed("principal", &asked.principal)?),
+            nonce: fixed("nonce", &asked.nonce)?,
+            body_hash: fixed("body_hash", &asked.body_hash)?,
+        })
+    }
+}
+
+/// Whether apply may refuse with this code before it looks the nonce up: then nothing is recorded.
+pub fn may_leave_no_record(code: Code) -> bool {
+    use Code::{
+        BadSignature, Expired, Malformed, NonceReused, TooFewSignatures, TooManyCommands, UnknownKey, UnknownVersion,
+        WrongCluster,
+    };
+    matches!(
+        code,
+        BadSignature
+            | Expired
+            | Malformed
+            | NonceReused
+            | TooFewSignatures
+            | TooManyCommands
+            | UnknownKey
+            | UnknownVersion
+            | WrongCluster
+    )
 }
 
 fn parse_signatures(found: &[v1::CommandSignature]) -> Result<Vec<CommandSignature>, CommandError> {

@@ -54,6 +54,8 @@ pub const WATCH_PAGE_MAX: usize = 256;
 pub const WATCH_PAGE_BYTES_MAX: usize = 512 * 1024;
 /// How long such an answer may be waited for, milliseconds: shorter than connections may be idle.
 pub const WATCH_WAIT_MS_MAX: u32 = 25_000;
+/// Commands whose outcomes one request may ask for.
+pub const OUTCOMES_MAX: usize = 64;
 /// Fragments that one `FragmentOk` may confirm.
 pub const FRAGMENT_OK_MAX: usize = 4096;
 /// Dealings that one sealing session may carry (custody.md, "Sealing session").

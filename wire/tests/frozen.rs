@@ -32,6 +32,7 @@ messages! {
     Head SnapshotSignature SnapshotEvidence PeerRequest Propose Gossip PeerResponse GossipAck Cosign Cosigned
     Witness Witnessed LogPlace
     Hello Request Response Error Submit Submitted Outcome
+    OutcomesRequest CommandRef OutcomesReply RecordedOutcome
     ReadRequest ReadReply StoredVersion ListRequest ListReply ListEntry MetadataRequest MetadataReply VersionInfo
     ResolveRequest ResolveReply StatusRequest StatusReply AuditRequest AuditReply
     AnchorRequest AnchorReply ProofRequest ProofReply WatchRequest WatchReply Change

@@ -10,7 +10,7 @@ use symbolon_crypto::dealing::{Dealing, Sharing, Unchecked};
 use symbolon_crypto::provider::{AwsLc, Verify};
 use symbolon_crypto::sealing::{SealingCiphertext, SessionScope, session_id};
 use symbolon_crypto::sign::VerifyingKey;
-use symbolon_wire::command::{ParsedCommand, signing_bytes};
+use symbolon_wire::command::{CommandId, ParsedCommand, signing_bytes};
 use symbolon_wire::roster::Roster;
 use symbolon_wire::v1::command_body::Payload;
 use symbolon_wire::{Code, Message, v1};
@@ -43,6 +43,7 @@ pub struct Log {
     pub principals: HashMap<Hash, Principal>,
     pub sessions: HashMap<Hash, Vec<SealingCiphertext>>,
     pub policies: (u64, Vec<v1::PolicySource>),
+    pub metadata: Vec<v1::SetMetadata>,
     done: HashMap<[u8; 32], (Hash, v1::Submitted)>,
     /// Outcomes to give before looking at the next commands.
     pub refuse_next: Vec<Code>,
@@ -67,6 +68,7 @@ impl Log {
             principals: HashMap::new(),
             sessions: HashMap::new(),
             policies: (0, Vec::new()),
+            metadata: Vec::new(),
             done: HashMap::new(),
             refuse_next: Vec::new(),
         }
@@ -133,6 +135,21 @@ impl Log {
         submitted
     }
 
+    /// What is recorded of a command up to a log index.
+    pub fn recorded(&self, asked: &v1::CommandRef, upto: u64) -> v1::RecordedOutcome {
+        let asked = CommandId::from_message(asked).unwrap();
+        let done = self.done.get(&asked.nonce);
+        let done = done.filter(|(body_hash, done)| *body_hash == asked.body_hash && done.index <= upto);
+        let recorded = done.map(|(_, done)| v1::RecordedOutcome {
+            outcome: done.outcome.clone().map(|outcome| v1::Outcome {
+                index: done.index,
+                ..outcome
+            }),
+            chain: done.chain.clone(),
+        });
+        recorded.unwrap_or_default()
+    }
+
     fn signed(&self, command: &ParsedCommand) -> bool {
         let by = |signature: &symbolon_wire::command::CommandSignature| {
             let principal = self.principals.get(&signature.key)?;
@@ -170,6 +187,10 @@ impl Log {
                 Some(latest) if latest == delete.latest => Ok(v1::Outcome::default()),
                 _ => Err((Code::Conflict, "the secret has moved on")),
             },
+            Payload::Metadata(change) => {
+                self.metadata.push(change.clone());
+                Ok(v1::Outcome::default())
+            }
             _ => Ok(v1::Outcome::default()),
         }
     }

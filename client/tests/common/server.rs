@@ -149,8 +149,10 @@ pub struct Behaviour {
     pub refuses_as_errors: bool,
     /// Applies commands, and says that too few nodes have confirmed their fragments.
     pub never_confirms: bool,
-    /// Confirms commands without applying them.
-    pub lies_about_writes: bool,
+    /// Says of commands that they had this outcome (0: done), without applying them.
+    pub lies_about_writes: Option<u32>,
+    /// Says that secrets have these settings.
+    pub settings: Option<v1::SecretSettings>,
     /// Changes what it tells watches.
     pub news: Option<ChangeNews>,
     /// Remembers changes after this log index only.
@@ -326,7 +328,14 @@ impl Shared {
         if let Kind::Submit(submit) = &kind {
             return self.submit(submit, behaviour).map(|answer| (answer, None));
         }
-        Some((self.query(kind, client_key, upto), None))
+        if let (Kind::Outcomes(asked), Some(code)) = (&kind, behaviour.lies_about_writes) {
+            let told = Answer::Outcomes(v1::OutcomesReply {
+                state_index: upto,
+                outcomes: asked.commands.iter().map(|_| lie(code)).collect(),
+            });
+            return Some((told, None));
+        }
+        Some((self.query(kind, client_key, upto, behaviour), None))
     }
 
     fn catch_up(&self, min_index: u64, behaviour: &Behaviour) -> Option<u64> {
@@ -394,17 +403,12 @@ impl Shared {
             return None;
         }
         let mut log = self.log.lock().unwrap();
-        if behaviour.lies_about_writes {
-            let chain = Bytes::copy_from_slice(&log.chain(log.index));
-            let outcome = Some(v1::Outcome {
-                version: 1,
-                record_hash: chain.clone(),
-                ..v1::Outcome::default()
-            });
+        if let Some(code) = behaviour.lies_about_writes {
+            let lie = lie(code);
             return Some(Answer::Submitted(v1::Submitted {
                 index: 1,
-                chain,
-                outcome,
+                chain: lie.chain,
+                outcome: lie.outcome,
                 ..v1::Submitted::default()
             }));
         }
@@ -412,17 +416,15 @@ impl Shared {
         if behaviour.never_confirms && submit.level > 0 {
             return Some(refusal(Code::Timeout, "committed, but 1 of 3 have confirmed", 0));
         }
-        let code = submitted
-            .outcome
-            .as_ref()
-            .and_then(|outcome| Code::from_number(outcome.code));
+        let outcome = submitted.outcome.clone().unwrap();
+        let code = Code::from_number(outcome.code);
         if let Some(code) = code.filter(|_| behaviour.refuses_as_errors) {
-            return Some(refusal(code, "refused", submitted.index));
+            return Some(refusal(code, &outcome.message, submitted.index));
         }
         (!behaviour.loses_answers).then_some(Answer::Submitted(submitted))
     }
 
-    fn query(&self, kind: Kind, client_key: Hash, upto: u64) -> Answer {
+    fn query(&self, kind: Kind, client_key: Hash, upto: u64, behaviour: &Behaviour) -> Answer {
         let log = self.log.lock().unwrap();
         match kind {
             Kind::Resolve(resolve) => {
@@ -433,11 +435,17 @@ impl Shared {
                     principal: Bytes::copy_from_slice(&principal.id),
                     secret: found.map(|v| v.stored.secret.clone()).unwrap_or_default(),
                     latest: found.map_or(0, |v| v.stored.version),
+                    settings: behaviour.settings,
                     log_time_ms: log.now_ms,
                     name: principal.name.clone(),
+                    state_index: upto,
                     ..v1::ResolveReply::default()
                 })
             }
+            Kind::Outcomes(asked) => Answer::Outcomes(v1::OutcomesReply {
+                state_index: upto,
+                outcomes: asked.commands.iter().map(|one| log.recorded(one, upto)).collect(),
+            }),
             Kind::List(_) => {
                 let mut names: Vec<_> = log
                     .versions
@@ -665,7 +673,7 @@ fn describe(kind: &Kind) -> (&'static str, u64) {
         Kind::Read(read) => ("read", read.min_index),
         Kind::List(list) => ("list", list.min_index),
         Kind::Metadata(metadata) => ("metadata", metadata.min_index),
-        Kind::Resolve(_) => ("resolve", 0),
+        Kind::Resolve(resolve) => ("resolve", resolve.min_index),
         Kind::Status(_) => ("status", 0),
         Kind::Audit(_) => ("audit", 0),
         Kind::Policies(policies) => ("policies", policies.min_index),
@@ -674,6 +682,21 @@ fn describe(kind: &Kind) -> (&'static str, u64) {
         Kind::Anchor(anchor) => ("anchor", anchor.min_index),
         Kind::Proof(_) => ("proof", 0),
         Kind::Watch(_) => ("watch", 0),
+        Kind::Outcomes(outcomes) => ("outcomes", outcomes.min_index),
+    }
+}
+
+fn lie(code: u32) -> v1::RecordedOutcome {
+    let outcome = v1::Outcome {
+        code,
+        version: 1,
+        record_hash: Bytes::from_static(&[7; 32]),
+        index: 1,
+        ..v1::Outcome::default()
+    };
+    v1::RecordedOutcome {
+        outcome: Some(outcome),
+        chain: Bytes::from_static(&[7; 32]),
     }
 }
 

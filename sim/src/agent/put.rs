@@ -126,7 +126,10 @@ impl Agent {
     /// Asks the nodes in turn what stands at the path. A wrong answer costs a refused write at most.
     pub(super) async fn resolve(&mut self, key: Key) -> Option<Known> {
         let request = v1::Request {
-            kind: Some(request::Kind::Resolve(v1::ResolveRequest { path: key.path() })),
+            kind: Some(request::Kind::Resolve(v1::ResolveRequest {
+                path: key.path(),
+                min_index: 0,
+            })),
         };
         let bytes = Bytes::from(request.encode_to_vec());
         let nodes = self.site.nodes();

@@ -9,6 +9,7 @@ use prost::Message;
 use std::time::Duration;
 use symbolon_crypto::Hash;
 use symbolon_wire::Code;
+use symbolon_wire::command::CommandId;
 use symbolon_wire::v1::{self, request, response};
 use tokio::time::Instant;
 
@@ -69,15 +70,18 @@ impl Sender {
             let answer = self.ask(node, bytes.clone(), REQUEST_WITHIN).await;
             match answer {
                 Ok((response::Result::Submitted(done), _)) => {
-                    let outcome = done.outcome.unwrap_or_default();
-                    let Ok(chain) = Hash::try_from(done.chain.as_ref()) else {
-                        return Submission::Wrong(format!("node {node} acknowledged without a chain value"));
-                    };
-                    return Submission::Done {
-                        index: done.index,
-                        chain,
-                        version: outcome.version,
-                    };
+                    if self.confirmed(command, node, &done, nodes).await {
+                        let outcome = done.outcome.unwrap_or_default();
+                        let Ok(chain) = Hash::try_from(done.chain.as_ref()) else {
+                            return Submission::Wrong(format!("node {node} acknowledged without a chain value"));
+                        };
+                        return Submission::Done {
+                            index: done.index,
+                            chain,
+                            version: outcome.version,
+                        };
+                    }
+                    doubt = true;
                 }
                 Ok((response::Result::Error(error), _)) => {
                     let code = Code::from_number(error.code).unwrap_or(Code::Internal);
@@ -111,5 +115,36 @@ impl Sender {
         } else {
             Submission::Refused(Code::NoQuorum)
         }
+    }
+
+    /// Whether t nodes, `by` among them, have recorded the same of a command.
+    async fn confirmed(&self, command: &v1::Command, by: u16, done: &v1::Submitted, nodes: &[u16]) -> bool {
+        let Ok(id) = CommandId::of(command) else { return false };
+        let asked = v1::OutcomesRequest {
+            commands: vec![id.to_message()],
+            min_index: done.index,
+        };
+        let request = v1::Request {
+            kind: Some(request::Kind::Outcomes(asked)),
+        };
+        let bytes = Bytes::from(request.encode_to_vec());
+        let version = done.outcome.as_ref().map(|outcome| outcome.version);
+        let mut needed = usize::from(self.site.roster.threshold).saturating_sub(1);
+        for other in nodes.iter().copied().filter(|node| *node != by) {
+            if needed == 0 {
+                break;
+            }
+            let answer = self.ask(other, bytes.clone(), REQUEST_WITHIN).await;
+            let Ok((response::Result::Outcomes(reply), _)) = answer else {
+                continue;
+            };
+            let recorded = reply.outcomes.first().cloned().unwrap_or_default();
+            let same = recorded.outcome.is_some_and(|outcome| {
+                let place = outcome.index != done.index || recorded.chain.is_empty() || recorded.chain == done.chain;
+                outcome.code == 0 && Some(outcome.version) == version && place
+            });
+            needed -= usize::from(same);
+        }
+        needed == 0
     }
 }

@@ -166,7 +166,8 @@ pub(super) async fn resolve(
     request_hash: &Hash,
     request: v1::ResolveRequest,
 ) -> Result<v1::ResolveReply, v1::Error> {
-    catch_up(member, 0, Deadline::start(member.clock.boot_ms()), None).await?;
+    let deadline = Deadline::start(member.clock.boot_ms());
+    catch_up(member, request.min_index, deadline, None).await?;
     let path = Path::parse(&request.path).map_err(|bad| error(Code::BadPath, bad.to_string()))?;
     let ruling = member.on_scene(|scene, _| {
         let asker = asker(client, request_hash, "");
@@ -199,6 +200,7 @@ pub(super) async fn resolve(
                 latest,
                 log_time_ms: scene.log_time_ms,
                 name: subject.record.name.clone(),
+                state_index: scene.state_index,
                 ..v1::ResolveReply::default()
             })
         })

@@ -98,6 +98,7 @@ async fn client(member: &Arc<Member>, key: [u8; 32], bytes: Bytes) -> Served {
         Some(request::Kind::Submit(command)) => submit::submit(member, &key, command)
             .await
             .map(response::Result::Submitted),
+        Some(request::Kind::Outcomes(asked)) => submit::outcomes(member, asked).await.map(response::Result::Outcomes),
         Some(request::Kind::Resolve(resolve)) => release::resolve(member, &client, &request_hash, resolve)
             .await
             .map(response::Result::Resolve),

@@ -1,6 +1,7 @@
 //! Proposals: this node's own, and clients' commands; as `symbolon-node`'s `submit`.
 
 use super::boot::peer_message;
+use super::release::broken;
 use super::{Member, error};
 use crate::net::{NoAnswer, Place};
 use bytes::Bytes;
@@ -13,7 +14,7 @@ use symbolon_node::machine::ViewAdapter;
 use symbolon_state::entry::Kind;
 use symbolon_state::query;
 use symbolon_wire::Code;
-use symbolon_wire::command::ParsedCommand;
+use symbolon_wire::command::{CommandId, ParsedCommand, may_leave_no_record};
 use symbolon_wire::ids::SecretId;
 use symbolon_wire::v1::{self, command_body::Payload, peer_request, peer_response};
 use tokio::time::Instant;
@@ -22,7 +23,9 @@ use tokio::time::Instant;
 const PROPOSE_TIMEOUT: Duration = Duration::from_secs(6);
 /// How long a write waits for confirmations at levels `verified` and `full`.
 const LEVEL_TIMEOUT: Duration = Duration::from_secs(10);
-/// A pause between two looks at what is confirmed.
+/// How long an index that somebody names is waited for.
+const APPLIES_WITHIN: Duration = Duration::from_secs(1);
+/// A pause between two looks at what is applied or confirmed.
 const LOOK_AGAIN: Duration = Duration::from_millis(5);
 /// Attempts to find the leader before giving up.
 const LEADER_ATTEMPTS: u32 = 15;
@@ -30,12 +33,18 @@ const LEADER_PAUSE: Duration = Duration::from_millis(100);
 
 /// Proposes an entry, here or at the leader.
 pub(super) async fn propose(member: &Arc<Member>, kind: Kind, payload: Bytes) -> Result<v1::Submitted, v1::Error> {
+    let (_, submitted) = led(member, kind, payload).await?;
+    Ok(submitted)
+}
+
+/// The same, and whose word it is.
+async fn led(member: &Arc<Member>, kind: Kind, payload: Bytes) -> Result<(u16, v1::Submitted), v1::Error> {
     for _ in 0..LEADER_ATTEMPTS {
         let leader = member.consensus.leader().and_then(|leader| u16::try_from(leader).ok());
         match leader {
             Some(leader) if leader == member.node => match propose_here(member, kind.number(), payload.clone()).await {
                 Err(refused) if refused.code == Code::NoQuorum as u32 => {}
-                done => return done,
+                done => return done.map(|submitted| (leader, submitted)),
             },
             Some(leader) => {
                 let propose = v1::Propose {
@@ -47,7 +56,7 @@ pub(super) async fn propose(member: &Arc<Member>, kind: Kind, payload: Bytes) ->
                 let answer = member.site.net.ask(from, leader, asked, PROPOSE_TIMEOUT).await;
                 match answer.map(v1::PeerResponse::decode) {
                     Ok(Ok(answer)) => match answer.result {
-                        Some(peer_response::Result::Submitted(submitted)) => return Ok(submitted),
+                        Some(peer_response::Result::Submitted(submitted)) => return Ok((leader, submitted)),
                         // It does not lead any more: look again.
                         Some(peer_response::Result::Error(refused)) if refused.code == Code::NoQuorum as u32 => {}
                         Some(peer_response::Result::Error(refused)) => return Err(refused),
@@ -109,7 +118,10 @@ pub(super) async fn submit(
         return Err(error(Code::WrongCluster, "another cluster's"));
     }
     known(member, client_key)?;
-    let submitted = propose(member, Kind::Command, encoded).await?;
+    let (leader, mut submitted) = led(member, Kind::Command, encoded).await?;
+    if leader != member.node {
+        submitted = own_word(member, &parsed.id(), submitted).await?;
+    }
     let outcome = submitted.outcome.clone().unwrap_or_default();
     if outcome.code != 0 {
         return Err(v1::Error {
@@ -133,6 +145,57 @@ pub(super) async fn submit(
         confirmed(member, (secret, put.version), outcome.index, needed).await?;
     }
     Ok(submitted)
+}
+
+/// What another node says of a command, put in this node's own words.
+async fn own_word(member: &Arc<Member>, command: &CommandId, told: v1::Submitted) -> Result<v1::Submitted, v1::Error> {
+    let code = told.outcome.as_ref().map_or(0, |outcome| outcome.code);
+    if Code::from_number(code).is_some_and(may_leave_no_record) {
+        return Ok(told);
+    }
+    let request = v1::OutcomesRequest {
+        commands: vec![command.to_message()],
+        min_index: told.index,
+    };
+    let recorded = outcomes(member, request).await?.outcomes.pop().unwrap_or_default();
+    let outcome = recorded.outcome.ok_or_else(unknown)?;
+    if recorded.chain.is_empty() {
+        return Err(unknown());
+    }
+    Ok(v1::Submitted {
+        index: outcome.index,
+        chain: recorded.chain,
+        outcome: Some(outcome),
+        ..told
+    })
+}
+
+/// What was recorded for commands, once an index is applied or after a while.
+pub(super) async fn outcomes(
+    member: &Arc<Member>,
+    request: v1::OutcomesRequest,
+) -> Result<v1::OutcomesReply, v1::Error> {
+    let until = Instant::now() + APPLIES_WITHIN;
+    while member.shown.load().applied < request.min_index && Instant::now() < until {
+        tokio::time::sleep(LOOK_AGAIN).await;
+    }
+    let state_index = member.shown.load().applied;
+    let reader = member.store.reader();
+    let view = ViewAdapter::new(&reader);
+    let outcomes = request.commands.iter().map(|asked| {
+        let command = CommandId::from_message(asked).map_err(|bad| error(Code::Malformed, bad.to_string()))?;
+        let outcome = query::outcome(&view, &command).map_err(|fault| broken(&fault))?;
+        let at = outcome.as_ref().map(|outcome| outcome.index);
+        let chain = at.and_then(|index| member.consensus.chain_at(index).ok().flatten());
+        Ok(v1::RecordedOutcome {
+            outcome,
+            chain: chain.map(|chain| Bytes::copy_from_slice(&chain)).unwrap_or_default(),
+        })
+    });
+    Ok(v1::OutcomesReply {
+        state_index,
+        outcomes: outcomes.collect::<Result<_, v1::Error>>()?,
+    })
 }
 
 /// Waits until `needed` holders have confirmed a version. Looked at again and again: see `Member::turn`.
