@@ -205,7 +205,8 @@ fn without_a_quorum(world: &World) {
         let output = world.run(&[&["--timeout", "3s"], verb].concat());
         let (took, code) = (since.elapsed(), output.status.code().unwrap());
         assert!(codes.contains(&code), "{verb:?}: {code}: {}", text(&output.stderr));
-        assert!(took < Duration::from_millis(4500), "{verb:?} took {took:?} of 3 s");
+        // Without the deadline some take 30 s; a busy machine takes seconds to start a process.
+        assert!(took < Duration::from_secs(10), "{verb:?} took {took:?} of 3 s");
     }
     let doctor = text(&world.run(&["--timeout", "3s", "doctor"]).stdout);
     assert!(
