@@ -8,14 +8,12 @@
 //! record   = length u32 ‖ key ‖ length u32 ‖ value
 //!
 //! requests   1 append       vote ‖ previous ‖ commit ‖ count u32 ‖ entries          (previous, commit: optional log id)
-//!            2 vote         vote ‖ last ‖ transfer u8
+//!            2 vote         vote ‖ last
 //!            3 pre-vote     as vote
-//!            4 transfer     vote ‖ to u64 ‖ last
 //!            5 offer        vote ‖ transfer id u64 ‖ length u32 ‖ snapshot meta ‖ length u32 ‖ evidence
 //!            6 chunk        transfer id u64 ‖ number u32 ‖ final u8 ‖ count u32 ‖ records
 //! replies  129 append       0 done │ 1 conflict │ 2 higher vote ‖ vote
 //!          130 vote         vote ‖ granted u8 ‖ last
-//!          131 transfer     0 done │ 1 vote changed │ 2 log not flushed
 //!          132 taken        (an offer or a chunk)
 //!          133 installed    vote
 //!          255 refused      reason u8
@@ -83,11 +81,6 @@ pub(crate) enum Request {
     },
     Vote(Ballot),
     PreVote(Ballot),
-    Transfer {
-        vote: Vote,
-        to: u64,
-        last: Option<LogId>,
-    },
     Offer {
         vote: Vote,
         transfer: u64,
@@ -106,7 +99,6 @@ pub(crate) enum Request {
 pub(crate) struct Ballot {
     pub(crate) vote: Vote,
     pub(crate) last: Option<LogId>,
-    pub(crate) transfer: bool,
 }
 
 #[derive(Debug, Clone, PartialEq)]
@@ -117,7 +109,6 @@ pub(crate) enum Reply {
         granted: bool,
         last: Option<LogId>,
     },
-    Transfer(TransferReply),
     Taken,
     Installed {
         vote: Vote,
@@ -130,13 +121,6 @@ pub(crate) enum AppendReply {
     Done,
     Conflict,
     HigherVote(Vote),
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum TransferReply {
-    Done,
-    VoteChanged,
-    LogNotFlushed,
 }
 
 /// Why a member did not do what a frame asked.
@@ -167,6 +151,9 @@ pub enum Refusal {
     /// The leader claims other entries than those that are committed here.
     #[error("the leader contradicts entries that are committed on the member")]
     Contradicts = 8,
+    /// The sender has raised this member's term too often of late.
+    #[error("the member was told of later terms too often")]
+    TooManyTerms = 9,
 }
 
 impl Refusal {
@@ -180,6 +167,7 @@ impl Refusal {
             Self::Stopped,
             Self::NotAdmitted,
             Self::Contradicts,
+            Self::TooManyTerms,
         ]
         .into_iter()
         .find(|refusal| *refusal as u8 == code)
@@ -191,10 +179,16 @@ impl Request {
     /// The vote under which it is sent.
     pub(crate) fn vote(&self) -> Option<&Vote> {
         match self {
-            Self::Append { vote, .. } | Self::Transfer { vote, .. } | Self::Offer { vote, .. } => Some(vote),
+            Self::Append { vote, .. } | Self::Offer { vote, .. } => Some(vote),
             Self::Vote(ballot) | Self::PreVote(ballot) => Some(&ballot.vote),
             Self::Chunk { .. } => None,
         }
+    }
+
+    /// Whether whoever takes it, in `term`, is in a later term after it. A pre-vote changes nothing.
+    pub(crate) fn raises(&self, term: u64) -> bool {
+        let later = self.vote().is_some_and(|vote| vote.leader_id.term > term);
+        later && !matches!(self, Self::PreVote(_))
     }
 
     pub(crate) fn encode(&self) -> Bytes {
@@ -226,12 +220,6 @@ impl Request {
             Self::PreVote(ballot) => {
                 out.put_u8(3);
                 ballot.put(&mut out);
-            }
-            Self::Transfer { vote, to, last } => {
-                out.put_u8(4);
-                put_vote(&mut out, vote);
-                out.put_u64(*to);
-                put_optional(&mut out, last.as_ref());
             }
             Self::Offer {
                 vote,
@@ -290,11 +278,6 @@ impl Request {
             }
             2 => Self::Vote(reader.ballot()?),
             3 => Self::PreVote(reader.ballot()?),
-            4 => Self::Transfer {
-                vote: reader.vote()?,
-                to: reader.u64()?,
-                last: reader.optional()?,
-            },
             5 => {
                 let (vote, transfer) = (reader.vote()?, reader.u64()?);
                 let meta = reader.bytes(META_BYTES_MAX)?;
@@ -350,14 +333,6 @@ impl Reply {
                 out.put_u8(u8::from(*granted));
                 put_optional(&mut out, last.as_ref());
             }
-            Self::Transfer(reply) => {
-                out.put_u8(131);
-                out.put_u8(match reply {
-                    TransferReply::Done => 0,
-                    TransferReply::VoteChanged => 1,
-                    TransferReply::LogNotFlushed => 2,
-                });
-            }
             Self::Taken => out.put_u8(132),
             Self::Installed { vote } => {
                 out.put_u8(133);
@@ -385,12 +360,6 @@ impl Reply {
                 granted: reader.flag()?,
                 last: reader.optional()?,
             },
-            131 => Self::Transfer(match reader.u8()? {
-                0 => TransferReply::Done,
-                1 => TransferReply::VoteChanged,
-                2 => TransferReply::LogNotFlushed,
-                _ => return Err(Malformed::Code),
-            }),
             132 => Self::Taken,
             133 => Self::Installed { vote: reader.vote()? },
             255 => Self::Refused(Refusal::from_code(reader.u8()?)?),
@@ -405,7 +374,6 @@ impl Ballot {
     fn put(&self, out: &mut BytesMut) {
         put_vote(out, &self.vote);
         put_optional(out, self.last.as_ref());
-        out.put_u8(u8::from(self.transfer));
     }
 }
 
@@ -522,7 +490,6 @@ impl Reader {
         Ok(Ballot {
             vote: self.vote()?,
             last: self.optional()?,
-            transfer: self.flag()?,
         })
     }
 }
@@ -581,18 +548,11 @@ mod tests {
             Request::Vote(Ballot {
                 vote: Vote::new(4, 2),
                 last: Some(log_id(1, 2)),
-                transfer: true,
             }),
             Request::PreVote(Ballot {
                 vote: Vote::new(4, 2),
                 last: None,
-                transfer: false,
             }),
-            Request::Transfer {
-                vote,
-                to: 3,
-                last: Some(log_id(3, 7)),
-            },
             Request::Offer {
                 vote,
                 transfer: 7,
@@ -618,7 +578,6 @@ mod tests {
                 granted: true,
                 last: Some(log_id(1, 1)),
             },
-            Reply::Transfer(TransferReply::LogNotFlushed),
             Reply::Taken,
             Reply::Installed {
                 vote: Vote::new_committed(2, 2),

@@ -218,7 +218,7 @@ impl Consensus {
             guard: Arc::clone(&guard),
             gate: Arc::clone(&gate),
             call_timeout: settings.call_timeout,
-            believed: crate::network::Believed::default(),
+            believed: crate::network::believed(),
         };
         let config = Arc::new(settings.raft()?);
         let started = Raft::new(settings.node, config, network, log.clone(), state).await;
@@ -239,6 +239,7 @@ impl Consensus {
             voters: settings.voters.clone(),
             incoming: tokio::sync::Mutex::new(None),
             last_refusal: std::sync::Mutex::new(None),
+            terms: crate::receive::terms(),
         };
         let proposals = Semaphore::new(settings.proposals_max);
         let proposal_kib = Semaphore::new(settings.proposal_bytes_max.div_ceil(1024));
@@ -498,19 +499,6 @@ impl Consensus {
             .raft
             .trigger()
             .elect(true)
-            .await
-            .map_err(|_| self.fault().unwrap_or(StoreFault::Stopped))
-    }
-
-    /// Hands leadership to member `to`, if this one leads: before a planned stop.
-    ///
-    /// # Errors
-    /// [`StoreFault`] if the member has stopped.
-    pub async fn transfer_leadership(&self, to: u64) -> Result<(), StoreFault> {
-        self.inner
-            .raft
-            .trigger()
-            .transfer_leader(to)
             .await
             .map_err(|_| self.fault().unwrap_or(StoreFault::Stopped))
     }

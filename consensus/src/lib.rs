@@ -14,6 +14,7 @@
 //! Specification: `custody.md`, "A log that a bad leader cannot bend" and "Freshness without the leader".
 #![forbid(unsafe_code)]
 
+mod allowance;
 mod apply;
 pub mod chain;
 mod entry;

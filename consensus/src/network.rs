@@ -1,26 +1,21 @@
 //! openraft's calls, carried over a [`Transport`]. Replies are checked before openraft, which trusts its peers, sees
 //! them: a wrong one would stop it.
 
-use std::collections::BTreeMap;
 use std::future::Future;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures::FutureExt;
 use openraft::errors::{NetworkError, RPCError, ReplicationClosed, StreamingError, Timeout, Unreachable};
 use openraft::network::{RPCOption, RPCTypes, RaftNetworkFactory, RaftNetworkV2};
-use openraft::raft::{
-    AppendEntriesRequest, AppendEntriesResponse, SnapshotResponse, TransferLeaderError, TransferLeaderRequest,
-    TransferLeaderResponse, VoteRequest, VoteResponse,
-};
-use tokio::time::Instant;
+use openraft::raft::{AppendEntriesRequest, AppendEntriesResponse, SnapshotResponse, VoteRequest, VoteResponse};
 
-use crate::frame::{AppendReply, Ballot, Refusal, Reply, Request, TransferReply};
+use crate::allowance::Allowance;
+use crate::frame::{AppendReply, Ballot, Refusal, Reply, Request};
 use crate::gate::Gate;
 use crate::limits::{CHUNK_BYTES_MAX, CHUNK_RECORDS_MAX};
 use crate::receive::credible;
 use crate::snapshot::{SnapshotData, SnapshotGuard, Source};
-use crate::sync::lock;
 use crate::transport::{Transport, TransportError};
 use crate::types::{RaftSnapshot, TypeConfig, Vote};
 
@@ -28,26 +23,8 @@ type Failure = RPCError<TypeConfig>;
 
 /// How often one member is believed that it knows a later leader than the one that speaks. A leader that is replaced hears
 /// it from its successor; one that believed every follower would be deposed by a single malicious one again and again.
-const DEPOSED_EVERY: Duration = Duration::from_secs(10);
-
-/// When each member was last believed to know a later leader. All ways to them share it.
-#[derive(Clone, Default)]
-pub(crate) struct Believed(Arc<Mutex<BTreeMap<u64, Instant>>>);
-
-impl Believed {
-    fn once(&self, member: u64) -> bool {
-        let now = Instant::now();
-        let mut believed = lock(&self.0);
-        let due = believed
-            .get(&member)
-            .is_none_or(|last| now.saturating_duration_since(*last) >= DEPOSED_EVERY);
-        #[cfg(feature = "sabotage")]
-        let due = due || symbolon_sabotage::Bug::LaterLeaderBelieved.on();
-        if due {
-            believed.insert(member, now);
-        }
-        due
-    }
+pub(crate) fn believed() -> Allowance {
+    Allowance::new(1, Duration::from_secs(10))
 }
 
 /// Makes one [`Peer`] for each member.
@@ -58,7 +35,8 @@ pub(crate) struct Network {
     pub(crate) gate: Arc<Gate>,
     /// One exchange that carries data; votes and heartbeats have openraft's shorter times.
     pub(crate) call_timeout: Duration,
-    pub(crate) believed: Believed,
+    /// When each member is believed that there is a later leader.
+    pub(crate) believed: Allowance,
 }
 
 impl RaftNetworkFactory<TypeConfig> for Network {
@@ -85,7 +63,7 @@ pub(crate) struct Peer {
     guard: Arc<dyn SnapshotGuard>,
     gate: Arc<Gate>,
     call_timeout: Duration,
-    believed: Believed,
+    believed: Allowance,
 }
 
 impl Peer {
@@ -129,7 +107,6 @@ impl Peer {
         let ballot = Ballot {
             vote: rpc.vote,
             last: rpc.last_log_id,
-            transfer: rpc.leadership_transfer,
         };
         let request = if pre {
             Request::PreVote(ballot)
@@ -140,7 +117,7 @@ impl Peer {
             Reply::Vote { vote, granted, last } if credible(&vote, rpc.vote.leader_id.term) => {
                 // openraft goes on counting grants of an election after a rejection has raised its vote, and stops if
                 // they suffice. A candidate hears of a later term before it stands, when it asks whether it would win.
-                let later = vote > rpc.vote && !(pre && self.believed.once(self.target));
+                let later = vote > rpc.vote && !(pre && self.is_believed());
                 Ok(VoteResponse {
                     vote: if later { rpc.vote } else { vote },
                     vote_granted: granted && !later,
@@ -149,6 +126,14 @@ impl Peer {
             }
             _ => Err(unreachable_by(&Refusal::Inconsistent)),
         }
+    }
+
+    fn is_believed(&self) -> bool {
+        #[cfg(feature = "sabotage")]
+        if symbolon_sabotage::Bug::LaterLeaderBelieved.on() {
+            return true;
+        }
+        self.believed.take(self.target)
     }
 
     /// Sends what a snapshot holds. Memory: one chunk.
@@ -239,7 +224,7 @@ impl RaftNetworkV2<TypeConfig> for Peer {
             // that is not higher.
             Reply::Append(AppendReply::Conflict) if previous.is_some() => Ok(AppendEntriesResponse::Conflict),
             Reply::Append(AppendReply::HigherVote(higher))
-                if higher > vote && credible(&higher, vote.leader_id.term) && self.believed.once(self.target) =>
+                if higher > vote && credible(&higher, vote.leader_id.term) && self.is_believed() =>
             {
                 Ok(AppendEntriesResponse::HigherVote(higher))
             }
@@ -276,31 +261,6 @@ impl RaftNetworkV2<TypeConfig> for Peer {
         match futures::future::select(cancel, sending).await {
             futures::future::Either::Left((closed, _)) => Err(closed.into()),
             futures::future::Either::Right((sent, _)) => sent.map(SnapshotResponse::new),
-        }
-    }
-
-    async fn transfer_leader(
-        &mut self,
-        req: TransferLeaderRequest<TypeConfig>,
-        option: RPCOption,
-    ) -> Result<TransferLeaderResponse<TypeConfig>, Failure> {
-        let (vote, last) = (*req.from_leader(), req.last_log_id().copied());
-        let request = Request::Transfer {
-            vote,
-            to: *req.to_node_id(),
-            last,
-        };
-        match self.call(RPCTypes::TransferLeader, &request, option.soft_ttl()).await? {
-            Reply::Transfer(TransferReply::Done) => Ok(Ok(())),
-            Reply::Transfer(TransferReply::VoteChanged) => Ok(Err(TransferLeaderError::VoteChanged {
-                expected: vote,
-                actual: vote,
-            })),
-            Reply::Transfer(TransferReply::LogNotFlushed) => Ok(Err(TransferLeaderError::LogNotFlushed {
-                expected: last,
-                actual: None,
-            })),
-            _ => Err(unreachable_by(&Refusal::Inconsistent)),
         }
     }
 }

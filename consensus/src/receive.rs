@@ -5,13 +5,13 @@
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use bytes::Bytes;
-use openraft::raft::{
-    AppendEntriesRequest, AppendEntriesResponse, TransferLeaderError, TransferLeaderRequest, VoteRequest,
-};
+use openraft::raft::{AppendEntriesRequest, AppendEntriesResponse, VoteRequest};
 
-use crate::frame::{AppendReply, Ballot, Refusal, Reply, Request, TransferReply};
+use crate::allowance::Allowance;
+use crate::frame::{AppendReply, Ballot, Refusal, Reply, Request};
 use crate::gate::{Gate, Standpoint};
 use crate::limits::TERMS_AHEAD_MAX;
 use crate::progress::Progress;
@@ -34,6 +34,14 @@ pub(crate) struct Receiver {
     /// At most one snapshot is on its way; a new offer replaces it.
     pub(crate) incoming: tokio::sync::Mutex<Option<Incoming>>,
     pub(crate) last_refusal: Mutex<Option<SnapshotRefused>>,
+    /// How often each member may raise the term.
+    pub(crate) terms: Allowance,
+}
+
+/// Nobody can tell whether a member was elected, or stands because it hears nothing: each later term ends the leader that
+/// there is. Honest members lead to few; one that makes them up ends a leader every ten seconds and not all the time.
+pub(crate) fn terms() -> Allowance {
+    Allowance::new(10, Duration::from_secs(10))
 }
 
 /// Where this member stands when a frame arrives.
@@ -73,6 +81,10 @@ impl Receiver {
         if request.vote().is_some_and(|vote| !credible(vote, own.term)) {
             tracing::warn!(from, "a member claims a term that no elections lead to");
             return Err(Refusal::Inconsistent);
+        }
+        if request.raises(own.term) && !self.may_raise(from) {
+            tracing::warn!(from, "a member has raised the term too often of late");
+            return Err(Refusal::TooManyTerms);
         }
         match request {
             Request::Append {
@@ -127,20 +139,6 @@ impl Receiver {
                     last: response.last_log_id,
                 })
             }
-            Request::Transfer { vote, to, last } => {
-                check_leader(from, &vote)?;
-                let rpc = TransferLeaderRequest::new(vote, to, last);
-                let response = self
-                    .raft
-                    .handle_transfer_leader(rpc)
-                    .await
-                    .map_err(|_| Refusal::Stopped)?;
-                Ok(Reply::Transfer(match response {
-                    Ok(()) => TransferReply::Done,
-                    Err(TransferLeaderError::VoteChanged { .. }) => TransferReply::VoteChanged,
-                    Err(TransferLeaderError::LogNotFlushed { .. }) => TransferReply::LogNotFlushed,
-                }))
-            }
             Request::Offer {
                 vote,
                 transfer,
@@ -154,6 +152,14 @@ impl Receiver {
                 records,
             } => self.chunk(from, transfer, number, last, records).await,
         }
+    }
+
+    fn may_raise(&self, from: u64) -> bool {
+        #[cfg(feature = "sabotage")]
+        if symbolon_sabotage::Bug::TermsWithoutEnd.on() {
+            return true;
+        }
+        self.terms.take(from)
     }
 
     async fn offer(
@@ -387,7 +393,7 @@ fn check_members(voters: &BTreeSet<u64>, entries: &[Entry]) -> Result<(), Refusa
 
 /// A candidate asks for itself, and has no leader's vote yet.
 fn check_ballot(from: u64, ballot: Ballot) -> Result<VoteRequest<TypeConfig>, Refusal> {
-    let Ballot { vote, last, transfer } = ballot;
+    let Ballot { vote, last } = ballot;
     let own = !vote.is_committed() && vote.leader_id.voted_for == from;
     if !own || last.is_some_and(|id| term_of(&id) > vote.leader_id.term) {
         return Err(Refusal::Inconsistent);
@@ -395,7 +401,8 @@ fn check_ballot(from: u64, ballot: Ballot) -> Result<VoteRequest<TypeConfig>, Re
     Ok(VoteRequest {
         vote,
         last_log_id: last,
-        leadership_transfer: transfer,
+        // Leaders hand leadership to nobody; who says so would end one that others still follow.
+        leadership_transfer: false,
     })
 }
 
@@ -477,11 +484,7 @@ mod tests {
 
     #[test]
     fn a_ballot_for_another_or_already_granted_is_refused() {
-        let ballot = |vote| Ballot {
-            vote,
-            last: None,
-            transfer: false,
-        };
+        let ballot = |vote| Ballot { vote, last: None };
         assert!(check_ballot(1, ballot(Vote::new(3, 1))).is_ok());
         assert!(check_ballot(1, ballot(Vote::new(3, 2))).is_err());
         assert!(check_ballot(1, ballot(Vote::new_committed(3, 1))).is_err());

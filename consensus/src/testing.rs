@@ -10,7 +10,7 @@ use openraft::StorageError;
 use openraft::testing::log::{StoreBuilder, Suite};
 
 use crate::apply::{Opening, StateAdapter};
-use crate::frame::{AppendReply, Ballot, Malformed, Refusal, Reply, Request, TransferReply};
+use crate::frame::{AppendReply, Ballot, Malformed, Refusal, Reply, Request};
 use crate::log::{FaultCell, LogAdapter};
 use crate::types::{
     Entry, EntryPayload, KIND_APPLICATION, Membership, Payload, StoredMembership, TypeConfig, Vote, log_id,
@@ -147,7 +147,6 @@ pub fn frames() -> Vec<Bytes> {
     let ballot = Ballot {
         vote: Vote::new(4, 2),
         last: Some(log_id(1, 2)),
-        transfer: true,
     };
     let payload = Payload {
         kind: KIND_APPLICATION,
@@ -165,11 +164,6 @@ pub fn frames() -> Vec<Bytes> {
         },
         Request::Vote(ballot.clone()),
         Request::PreVote(ballot),
-        Request::Transfer {
-            vote,
-            to: 3,
-            last: Some(log_id(3, 7)),
-        },
         Request::Offer {
             vote,
             transfer: 7,
@@ -190,7 +184,6 @@ pub fn frames() -> Vec<Bytes> {
             granted: true,
             last: Some(log_id(1, 1)),
         },
-        Reply::Transfer(TransferReply::LogNotFlushed),
         Reply::Taken,
         Reply::Installed { vote },
         Reply::Refused(Refusal::NoRoom),

@@ -210,6 +210,9 @@ bugs! {
     "Nodes sign the state root of a snapshot alone, and nothing else that it claims."
     SnapshotMetaUnsigned "snapshot-meta-unsigned" at "consensus/src/snapshot.rs" breaks "docs/proofs.md: a snapshot is taken only on the word of t others"
         Fails "sim/tests/malicious.rs" "a_snapshot_with_another_membership_is_refused";
+    "A member may raise the term as often as it likes."
+    TermsWithoutEnd "terms-without-end" at "consensus/src/receive.rs" breaks "docs/proofs.md: no member ends leader after leader"
+        Fails "store/tests/cluster.rs" "a_member_that_makes_up_terms_ends_few_leaders";
     "Every mark is kept and described, however many come at once."
     EveryMarkKept "every-mark-kept" at "consensus/src/apply.rs" breaks "claim 21"
         Fails "store/tests/snapshot.rs" "marks_that_follow_each_other_closely_keep_few_states";

@@ -106,6 +106,50 @@ async fn a_leader_that_contradicts_what_is_committed_or_names_an_absurd_term_is_
     );
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_member_that_makes_up_terms_ends_few_leaders() {
+    let three = three().await;
+    let all: Vec<&Consensus> = three.members.iter().collect();
+    let before = propose(&all, put("a", "1")).await.unwrap();
+    equal_chains(&all, before.index).await;
+    let upstart = all
+        .iter()
+        .map(|m| m.node())
+        .find(|node| *node != all[0].node())
+        .unwrap();
+    let (mut refused, begun) = (0, all[0].status().term);
+    for _ in 0..100 {
+        let term = all[0].status().term + 1;
+        let last = (before.term, before.index);
+        let reply = all[0].receive(upstart, append(term, upstart, last, (term, before.index + 1)));
+        refused += u32::from(refusal(reply.await).unwrap() == Some(Refusal::TooManyTerms));
+    }
+    assert!(refused > 80, "{refused} of 100 were refused");
+    assert!(
+        all[0].status().term < begun + 20,
+        "terms {begun} to {}",
+        all[0].status().term
+    );
+    // The upstart may lead in truth; then it is heard again after ten seconds.
+    let goes_on = async || {
+        loop {
+            for member in &all {
+                if let Ok(after) = member.propose(put("a", "2")).await {
+                    return after;
+                }
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    let after = tokio::time::timeout(Duration::from_secs(30), goes_on()).await.unwrap();
+    all[0]
+        .progress()
+        .wait_index(after.index, Duration::from_secs(30))
+        .await
+        .unwrap();
+    equal_chains(&all, after.index).await;
+}
+
 /// A write that was handed to the leader is handed on then (`node/src/submit.rs`).
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_follower_notices_when_its_leader_is_gone_and_not_before() {
@@ -291,4 +335,9 @@ async fn many_proposals_at_once_share_syncs() {
     }
     let syncs = stores[0].syncs() - before;
     assert!(syncs < 500, "1,000 writes took {syncs} syncs");
+}
+
+#[test]
+fn each_seeded_bug_is_found_by_its_test_here() {
+    symbolon_sabotage::caught_in(file!());
 }
