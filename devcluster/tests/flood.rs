@@ -22,9 +22,7 @@ const ENDPOINTS: usize = 8;
 /// What the flood may cost a node in memory: its budgets and windows, and what 1,024 connections take.
 const GROWTH_KIB_MAX: u64 = 192 * 1024;
 
-/// Connections that strangers make in all; as many again as there is time while what is to be shown is not done.
-const FLOOD: usize = 10_000;
-/// Of them so many are under way at once.
+/// Connections of strangers that are under way at once.
 const DIALLING: usize = 256;
 /// What 4,096 connections and closed ones may take, at 24 KiB each, and what has arrived and waits (8 MiB), in KiB.
 const FLOOD_KIB_MAX: u64 = 4_096 * 24 + 8 * 1024;
@@ -149,9 +147,9 @@ impl Flood {
     }
 }
 
-/// While strangers connect from these addresses, agents connect anew and read, and a node that was killed comes back,
+/// While so many strangers and more connect from these addresses, agents connect anew and read, and a node that was killed comes back,
 /// which takes an answer of node 1's.
-async fn others_get_in_while_strangers_connect(addresses: &[String]) {
+async fn others_get_in_while_strangers_connect(strangers: usize, addresses: &[String]) {
     let mut run = running().await;
     run.writer.put("prod/key", b"x", PutOptions::default()).await.unwrap();
     let (memory, node) = (Memory::of(&mut run, 1), first_node(&run));
@@ -162,15 +160,17 @@ async fn others_get_in_while_strangers_connect(addresses: &[String]) {
     let flood = Flood::begin(&run, addresses);
     let (mut let_in, mut again, mut back) = (0, 0, None);
     let mut killed = None;
-    while flood.entered() < FLOOD || back.is_none() {
+    while flood.entered() < strangers || back.is_none() {
         assert!(
-            begun.elapsed() < 6 * IN_TIME,
+            begun.elapsed() < 4 * IN_TIME,
             "{} entered; back: {back:?}\n{}",
             flood.entered(),
             run.logs()
         );
         let asked = Instant::now();
         while let Err(why) = served(&own, agent.clone(), node).await {
+            // It may have to try again when packets are lost, but is never taken for one of those.
+            assert!(!why.contains("nobody has registered"), "{why}");
             println!("after {:.1} s: {why}", asked.elapsed().as_secs_f64());
             again += 1;
             assert!(asked.elapsed() < IN_TIME, "an agent was kept out\n{}", run.logs());
@@ -212,15 +212,15 @@ async fn others_get_in_while_strangers_connect(addresses: &[String]) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn agents_and_a_node_get_in_while_ten_thousand_strangers_connect_from_one_address() {
-    others_get_in_while_strangers_connect(&["127.0.0.1:0".to_owned()]).await;
+    others_get_in_while_strangers_connect(10_000, &["127.0.0.1:0".to_owned()]).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn agents_and_a_node_get_in_while_ten_thousand_strangers_connect_from_more_addresses_than_there_are_places() {
+async fn agents_and_a_node_get_in_while_strangers_connect_from_more_addresses_than_there_are_places() {
     let addresses: Vec<String> = (0..1_250)
         .map(|n| format!("127.0.{}.{}:0", 1 + n / 250, 1 + n % 250))
         .collect();
-    others_get_in_while_strangers_connect(&addresses).await;
+    others_get_in_while_strangers_connect(5_000, &addresses).await;
 }
 
 /// Connections that are begun and left, each from a socket of its own: three times as many as there are places for
@@ -243,6 +243,8 @@ async fn handshakes_that_are_left_half_done_keep_nobody_out() {
             let entered = tokio::time::timeout(Duration::from_secs(6), enter(&endpoint, client, node)).await;
             whole.fetch_add(usize::from(matches!(entered, Ok(Ok(_)))), Ordering::Relaxed);
         });
+        // So that they are not lost already in the node's socket.
+        tokio::time::sleep(Duration::from_millis(2)).await;
     }
     let (mut let_in, mut most) = (0, 0);
     while !leaving.is_empty() {
