@@ -173,7 +173,7 @@ async fn others_get_in_while_strangers_connect(strangers: usize, addresses: &[St
             assert!(!why.contains("nobody has registered"), "{why}");
             println!("after {:.1} s: {why}", asked.elapsed().as_secs_f64());
             again += 1;
-            assert!(asked.elapsed() < IN_TIME, "an agent was kept out\n{}", run.logs());
+            assert!(asked.elapsed() < 2 * IN_TIME, "an agent was kept out\n{}", run.logs());
         }
         let_in += 1;
         until("a read", IN_TIME, async || {
@@ -258,7 +258,7 @@ async fn handshakes_that_are_left_half_done_keep_nobody_out() {
         "{HALF_DONE} connections, {whole} of them whole; the node worked on {most} at most; {growth} KiB more than before; an \
          agent connected anew {let_in} times"
     );
-    assert!(most > 400, "a flood that is not one: {most} connections");
+    assert!(most > 256, "a flood that is not one: {most} connections");
     assert!(
         most - whole as u64 <= 512 + 64,
         "{most} connections, {whole} of them whole"
