@@ -1,12 +1,14 @@
-//! Floods by senders whom nobody has registered: the node's memory stays bounded, and it serves on.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)]
+//! Floods, most of them by senders whom nobody has registered: the node's memory stays bounded, and it serves on.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 mod common;
 
-use common::{Running, config, running, stranger};
+use common::flooding::{IN_TIME, Memory, endpoint, enter, first_node, quic, resident_kib, served};
+use common::{Running, config, known, lossy, running, stranger, until};
 use quinn::crypto::rustls::QuicClientConfig;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 use symbolon_client::PutOptions;
 use symbolon_wire::frame::{ALPN_CLIENT, server_name};
@@ -20,12 +22,10 @@ const ENDPOINTS: usize = 8;
 /// What the flood may cost a node in memory: its budgets and windows, and what 1,024 connections take.
 const GROWTH_KIB_MAX: u64 = 192 * 1024;
 
-fn resident_kib(run: &mut Running, node: u16) -> u64 {
-    let pid = run.cluster.pid(node).unwrap();
-    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
-    let line = status.lines().find(|line| line.starts_with("VmRSS:")).unwrap();
-    line.split_whitespace().nth(1).unwrap().parse().unwrap()
-}
+/// Connections of strangers that are under way at once.
+const DIALLING: usize = 256;
+/// What 4,096 connections and closed ones may take, at 24 KiB each, and what has arrived and waits (8 MiB), in KiB.
+const FLOOD_KIB_MAX: u64 = 4_096 * 24 + 8 * 1024;
 
 /// Opens a connection and, on as many streams as the node allows, sends all of a request but its end.
 async fn hold(endpoint: quinn::Endpoint, config: quinn::ClientConfig, node: SocketAddr, name: String) -> bool {
@@ -99,4 +99,178 @@ async fn a_flood_of_strangers_who_never_end_their_requests_is_held_in_bounded_me
     run.reader.get("prod/key", None, "").await.unwrap();
     let fresh = run.cluster.operator().await.unwrap();
     assert!(fresh.status().await.iter().all(|(_, status)| status.is_ok()));
+}
+
+/// Strangers who connect from these addresses, ask nothing and stay for as long as the node lets them.
+struct Flood {
+    tried: Arc<AtomicUsize>,
+    entered: Arc<AtomicUsize>,
+    _dialling: JoinSet<()>,
+}
+
+impl Flood {
+    fn begin(run: &Running, addresses: &[String]) -> Self {
+        let (client, node) = (quic(run, stranger()), first_node(run));
+        let endpoints: Vec<_> = addresses.iter().map(|address| endpoint(address)).collect();
+        let endpoints = Arc::new(endpoints);
+        let (tried, entered) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
+        let mut dialling = JoinSet::new();
+        for _ in 0..DIALLING {
+            let (tried, entered) = (Arc::clone(&tried), Arc::clone(&entered));
+            let (endpoints, client) = (Arc::clone(&endpoints), client.clone());
+            dialling.spawn(async move {
+                let mut held = JoinSet::new();
+                loop {
+                    let number = tried.fetch_add(1, Ordering::Relaxed);
+                    let endpoint = &endpoints[number % endpoints.len()];
+                    if let Ok(connection) = enter(endpoint, client.clone(), node).await {
+                        entered.fetch_add(1, Ordering::Relaxed);
+                        held.spawn(async move { connection.closed().await });
+                    }
+                    while held.try_join_next().is_some() {}
+                }
+            });
+        }
+        Self {
+            tried,
+            entered,
+            _dialling: dialling,
+        }
+    }
+
+    fn entered(&self) -> usize {
+        self.entered.load(Ordering::Relaxed)
+    }
+
+    fn tried(&self) -> usize {
+        self.tried.load(Ordering::Relaxed)
+    }
+}
+
+/// While so many strangers and more connect from these addresses, agents connect anew and read, and a node that was killed comes back,
+/// which takes an answer of node 1's.
+async fn others_get_in_while_strangers_connect(strangers: usize, addresses: &[String]) {
+    let mut run = running().await;
+    run.writer.put("prod/key", b"x", PutOptions::default()).await.unwrap();
+    let (memory, node) = (Memory::of(&mut run, 1), first_node(&run));
+    let (agent, own) = (quic(&run, known(&run, "reader")), endpoint("127.0.0.1:0"));
+    let leader = run.cluster.leader(&run.operator).await.unwrap();
+    let comes_back = if leader == 2 { 3 } else { 2 };
+    let begun = Instant::now();
+    let flood = Flood::begin(&run, addresses);
+    let (mut let_in, mut again, mut back) = (0, 0, None);
+    let mut killed = None;
+    while flood.entered() < strangers || back.is_none() {
+        assert!(
+            begun.elapsed() < 4 * IN_TIME,
+            "{} entered; back: {back:?}\n{}",
+            flood.entered(),
+            run.logs()
+        );
+        let asked = Instant::now();
+        while let Err(why) = served(&own, agent.clone(), node).await {
+            // It may have to try again when packets are lost, but is never taken for one of those.
+            assert!(!why.contains("nobody has registered"), "{why}");
+            println!("after {:.1} s: {why}", asked.elapsed().as_secs_f64());
+            again += 1;
+            assert!(asked.elapsed() < 2 * IN_TIME, "an agent was kept out\n{}", run.logs());
+        }
+        let_in += 1;
+        until("a read", IN_TIME, async || {
+            let read = run.reader.get("prod/key", None, "").await;
+            read.is_ok_and(|opened| opened.value.expose() == b"x")
+        })
+        .await;
+        match killed {
+            // From here on all places are taken.
+            None if flood.entered() > 2_000 => {
+                run.cluster.kill(comes_back).unwrap();
+                run.cluster.start(comes_back).unwrap();
+                killed = Some(Instant::now());
+            }
+            Some(since) if back.is_none() && run.cluster.ready(comes_back).await.unwrap_or(false) => {
+                back = Some(since.elapsed());
+            }
+            _ => {}
+        }
+    }
+    let (entered, growth) = (flood.entered(), memory.growth_kib(&mut run));
+    let seconds = begun.elapsed().as_secs_f64();
+    let tried = flood.tried();
+    drop(flood);
+    println!(
+        "{entered} of {tried} strangers from {} addresses entered in {seconds:.0} s; node 1: {} KiB before, {growth} KiB more \
+         at most; an agent connected anew {let_in} times and had to try again {again} times; node {comes_back} was back \
+         after {:.1} s",
+        addresses.len(),
+        memory.before_kib,
+        back.unwrap_or_default().as_secs_f64()
+    );
+    assert!(growth < FLOOD_KIB_MAX, "{growth} KiB more than before");
+    run.writer.put("prod/key", b"y", PutOptions::default()).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn agents_and_a_node_get_in_while_ten_thousand_strangers_connect_from_one_address() {
+    others_get_in_while_strangers_connect(10_000, &["127.0.0.1:0".to_owned()]).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn agents_and_a_node_get_in_while_strangers_connect_from_more_addresses_than_there_are_places() {
+    let addresses: Vec<String> = (0..1_250)
+        .map(|n| format!("127.0.{}.{}:0", 1 + n / 250, 1 + n % 250))
+        .collect();
+    others_get_in_while_strangers_connect(5_000, &addresses).await;
+}
+
+/// Connections that are begun and left, each from a socket of its own: three times as many as there are places for
+/// handshakes.
+const HALF_DONE: usize = 1_500;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn handshakes_that_are_left_half_done_keep_nobody_out() {
+    let mut run = running().await;
+    run.writer.put("prod/key", b"x", PutOptions::default()).await.unwrap();
+    let (memory, node) = (Memory::of(&mut run, 1), first_node(&run));
+    let (agent, own) = (quic(&run, known(&run, "reader")), endpoint("127.0.0.1:0"));
+    let (client, whole) = (quic(&run, stranger()), Arc::new(AtomicUsize::new(0)));
+    let mut leaving = JoinSet::new();
+    for _ in 0..HALF_DONE {
+        let (client, whole, sent) = (client.clone(), Arc::clone(&whole), AtomicUsize::new(0));
+        leaving.spawn(async move {
+            // Two datagrams of a first message, and once more with the proof of the address; then nothing.
+            let endpoint = lossy::endpoint("127.0.0.1:0", move |_| sent.fetch_add(1, Ordering::Relaxed) >= 4);
+            let entered = tokio::time::timeout(Duration::from_secs(6), enter(&endpoint, client, node)).await;
+            whole.fetch_add(usize::from(matches!(entered, Ok(Ok(_)))), Ordering::Relaxed);
+        });
+        // So that they are not lost already in the node's socket.
+        tokio::time::sleep(Duration::from_millis(2)).await;
+    }
+    let (mut let_in, mut most) = (0, 0);
+    while !leaving.is_empty() {
+        while leaving.try_join_next().is_some() {}
+        served(&own, agent.clone(), node).await.unwrap();
+        let_in += 1;
+        most = most.max(connections(&run).await);
+    }
+    let (whole, growth) = (whole.load(Ordering::Relaxed), memory.growth_kib(&mut run));
+    println!(
+        "{HALF_DONE} connections, {whole} of them whole; the node worked on {most} at most; {growth} KiB more than before; an \
+         agent connected anew {let_in} times"
+    );
+    assert!(most > 256, "a flood that is not one: {most} connections");
+    assert!(
+        most - whole as u64 <= 512 + 64,
+        "{most} connections, {whole} of them whole"
+    );
+    assert!(growth < FLOOD_KIB_MAX, "{growth} KiB more than before");
+}
+
+/// Connections that node 1 works on, by its own account.
+async fn connections(run: &Running) -> u64 {
+    let metrics = run.cluster.http(1, "/metrics").await.unwrap().body;
+    let line = metrics
+        .lines()
+        .find_map(|line| line.strip_prefix("symbolon_connections "));
+    line.unwrap().parse().unwrap()
 }

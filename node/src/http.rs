@@ -2,29 +2,71 @@
 
 use crate::answers::status;
 use crate::clocks;
+use crate::crowd::{Crowd, Place, Who};
 use crate::member::{Member, Standing};
 use axum::Router;
 use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::IntoResponse;
 use axum::routing::get;
+use hyper::server::conn::http1;
+use hyper_util::rt::TokioIo;
+use hyper_util::service::TowerToHyperService;
 use std::fmt::Write;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::oneshot;
 
 /// A log that has not moved for so long has no quorum, ms.
 const STILL_MS: u64 = 5_000;
 
-/// Serves until the process ends.
+/// Connections at once; each takes a file descriptor and the memory of one request's head.
+const CONNECTIONS_MAX: usize = 64;
+/// How long one may last, however many requests it brings: longer than a probe waits for its answer.
+const LIFETIME: Duration = Duration::from_secs(30);
+/// Bytes of a request's head; a longer one is refused. Bodies are not read at all.
+const HEAD_BYTES_MAX: usize = 16 * 1024;
+/// After a failed accept, which means that the process has no file descriptor left.
+const PAUSE: Duration = Duration::from_millis(200);
+
+/// Serves until the process ends. Whoever comes last finds room, so that a probe is answered while others dawdle.
 pub(crate) async fn serve(member: Arc<Member>, listen: SocketAddr) -> Result<(), std::io::Error> {
     let routes = Router::new()
         .route("/health", get(health))
         .route("/ready", get(ready))
         .route("/metrics", get(metrics))
         .with_state(member);
-    let listener = tokio::net::TcpListener::bind(listen).await?;
-    axum::serve(listener, routes).await
+    let listener = TcpListener::bind(listen).await?;
+    let visitors = Crowd::new(CONNECTIONS_MAX, CONNECTIONS_MAX);
+    loop {
+        match listener.accept().await {
+            Ok((stream, from)) => {
+                let (held, wanted) = oneshot::channel();
+                // Dropping the other's half tells it.
+                let (place, _displaced) = visitors.enter(Who::at(from.ip()), held);
+                tokio::spawn(visit(stream, routes.clone(), place, wanted));
+            }
+            Err(reason) => {
+                tracing::warn!(%reason, "a connection to the HTTP port was not accepted");
+                tokio::time::sleep(PAUSE).await;
+            }
+        }
+    }
+}
+
+/// Serves one connection until another needs its place or its time is over.
+async fn visit(stream: TcpStream, routes: Router, _place: Place<oneshot::Sender<()>>, wanted: oneshot::Receiver<()>) {
+    let serving = http1::Builder::new()
+        .max_buf_size(HEAD_BYTES_MAX)
+        .serve_connection(TokioIo::new(stream), TowerToHyperService::new(routes));
+    tokio::select! {
+        // Whether the visitor listens to the end is its affair.
+        _ = tokio::time::timeout(LIFETIME, serving) => {}
+        _ = wanted => {}
+    }
 }
 
 fn describe(member: &Member) -> String {

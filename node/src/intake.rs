@@ -1,12 +1,10 @@
 //! What arrives and is not whole yet, and large answers that are not taken yet, in bounded memory: each kind of sender has
 //! a budget of bytes, and what exceeds it is refused, or waits where it has cost nothing so far.
 
-use crate::member::lock;
 use bytes::Bytes;
 use quinn::RecvStream;
-use std::collections::{BTreeMap, VecDeque};
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
+use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 use symbolon_wire::limits::PEER_FRAME_BYTES_MAX;
 use symbolon_wire::roster::Roster;
@@ -29,11 +27,6 @@ const LARGE_BYTES: usize = 64 * 1024 * 1024;
 const LARGE_WAIT: Duration = Duration::from_secs(5);
 /// Bytes of messages by one other node.
 const PEER_BYTES: usize = 8 * PEER_FRAME_BYTES_MAX;
-/// Connections of keys that nobody has registered.
-const STRANGERS_MAX: u64 = 1_024;
-/// Connections of one other node: it needs one, and more while those that broke have not been noticed. Each may hold a
-/// window of bytes that nobody has read.
-const PEER_CONNECTIONS_MAX: usize = 8;
 /// A request arrives whole within this time.
 const REQUEST: Duration = Duration::from_secs(10);
 
@@ -43,46 +36,6 @@ pub(crate) struct Intake {
     clients: Arc<Semaphore>,
     peers: BTreeMap<u16, Arc<Semaphore>>,
     large: Arc<Semaphore>,
-    connected_strangers: Arc<AtomicU64>,
-}
-
-/// Counts a stranger's connection while it lasts.
-pub(crate) struct Stranger(Arc<AtomicU64>);
-
-impl Drop for Stranger {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
-    }
-}
-
-/// The latest connections of each other node.
-pub(crate) struct Latest<T>(Mutex<BTreeMap<u16, VecDeque<(usize, T)>>>);
-
-impl<T> Default for Latest<T> {
-    fn default() -> Self {
-        Self(Mutex::default())
-    }
-}
-
-impl<T> Latest<T> {
-    /// One more, `id` of all; gives back the node's oldest if it has more than it can need. That may be one of a boot
-    /// that is gone, and is to be closed.
-    #[must_use]
-    pub(crate) fn begins(&self, node: u16, id: usize, connection: T) -> Option<T> {
-        let mut all = lock(&self.0);
-        let of_node = all.entry(node).or_default();
-        of_node.push_back((id, connection));
-        (of_node.len() > PEER_CONNECTIONS_MAX)
-            .then(|| of_node.pop_front())?
-            .map(|(_, oldest)| oldest)
-    }
-
-    /// It has ended.
-    pub(crate) fn ends(&self, node: u16, id: usize) {
-        if let Some(of_node) = lock(&self.0).get_mut(&node) {
-            of_node.retain(|(other, _)| *other != id);
-        }
-    }
 }
 
 /// A message that has arrived whole.
@@ -117,14 +70,7 @@ impl Intake {
                 .map(|node| (node.index, budget(PEER_BYTES)))
                 .collect(),
             large: budget(LARGE_BYTES),
-            connected_strangers: Arc::default(),
         }
-    }
-
-    /// Lets one more stranger in, if there is room.
-    pub(crate) fn stranger(&self) -> Option<Stranger> {
-        let counted = Stranger(Arc::clone(&self.connected_strangers));
-        (counted.0.fetch_add(1, Ordering::Relaxed) < STRANGERS_MAX).then_some(counted)
     }
 
     /// The budgets of a registered client's connection.
@@ -252,25 +198,7 @@ mod tests {
             clients: Arc::new(Semaphore::new(1)),
             peers: BTreeMap::new(),
             large: Arc::new(Semaphore::new(LARGE_BYTES)),
-            connected_strangers: Arc::default(),
         }
-    }
-
-    #[test]
-    fn one_node_does_not_hold_more_connections_than_it_can_need() {
-        let latest = Latest::default();
-        let mut open: Vec<usize> = Vec::new();
-        for id in 0..1_000 {
-            open.push(id);
-            if let Some(oldest) = latest.begins(1, id, id) {
-                assert_eq!(oldest, open.remove(0), "the oldest goes");
-            }
-            assert!(open.len() <= PEER_CONNECTIONS_MAX);
-        }
-        assert_eq!(open.len(), PEER_CONNECTIONS_MAX);
-        assert_eq!(latest.begins(2, 1_000, 1_000), None, "others have their own");
-        latest.ends(1, 999);
-        assert_eq!(latest.begins(1, 1_001, 1_001), None, "one that ended does not count");
     }
 
     #[tokio::test(start_paused = true)]

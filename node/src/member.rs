@@ -6,7 +6,8 @@ use crate::changes::Changes;
 use crate::clocks;
 use crate::cosign::Following;
 use crate::fences::Fences;
-use crate::intake::{Intake, Latest};
+use crate::guests::Guests;
+use crate::intake::Intake;
 use crate::machine::{Shown, ViewAdapter};
 use crate::peers::Peers;
 use crate::vouch::Boots;
@@ -154,10 +155,10 @@ pub(crate) struct Member {
     pub(crate) consensus: Consensus,
     /// What may arrive at once.
     pub(crate) intake: Intake,
+    /// Who is connected.
+    pub(crate) guests: Guests,
     /// Which boots of the other nodes it listens to.
     pub(crate) fences: Arc<Fences>,
-    /// Connections that other nodes have opened.
-    pub(crate) inbound: Latest<quinn::Connection>,
     /// The other nodes.
     pub(crate) peers: Arc<Peers>,
     /// Its audit log.

@@ -16,7 +16,7 @@ use symbolon_crypto::provider::AwsLc;
 use symbolon_custody::admission::BootId;
 use symbolon_state::check_boot;
 use symbolon_wire::frame::{decode, server_name};
-use symbolon_wire::limits::PEER_FRAME_BYTES_MAX;
+use symbolon_wire::limits::PEER_ANSWER_BYTES_MAX;
 use symbolon_wire::roster::Roster;
 use symbolon_wire::tls::Leaf;
 use symbolon_wire::v1::{self, peer_request, peer_response};
@@ -275,10 +275,10 @@ async fn exchange(connection: &Connection, request: &Bytes) -> Result<v1::PeerRe
     send.write_chunk(request.clone()).await?;
     send.finish().map_err(std::io::Error::other)?;
     let answer = receive
-        .read_to_end(PEER_FRAME_BYTES_MAX)
+        .read_to_end(PEER_ANSWER_BYTES_MAX)
         .await
         .map_err(std::io::Error::other)?;
-    decode(answer.into(), PEER_FRAME_BYTES_MAX).map_err(std::io::Error::other)
+    decode(answer.into(), PEER_ANSWER_BYTES_MAX).map_err(std::io::Error::other)
 }
 
 /// Consensus' frames over the same connections.

@@ -8,8 +8,9 @@ use crate::cosign::{self, Following};
 use crate::fences::Fences;
 use crate::fragments::{self, Dealt, News};
 use crate::gossip;
+use crate::guests::Guests;
 use crate::http;
-use crate::intake::{Intake, Latest};
+use crate::intake::Intake;
 use crate::machine::{NodeMachine, ViewAdapter, nothing_shown};
 use crate::member::{Boot, Counters, Member, Standing};
 use crate::peers::{Peers, RaftTransport};
@@ -282,6 +283,7 @@ fn endpoint(config: &Config, leaf: &tls::Identity, quic: &Secret<32>) -> Result<
     let crypto = QuicServerConfig::try_from(crypto).map_err(|_| RunError::BootKeys)?;
     let mut server = quinn::ServerConfig::with_crypto(Arc::new(crypto));
     server.transport_config(Arc::new(server::transport()));
+    server::bound_arrivals(&mut server);
     let reset = own::sub_key(quic, "symbolon/v1/quic-reset", &[]);
     let reset = hmac::Key::new(hmac::HMAC_SHA256, reset.expose());
     let ids = own::sub_key(quic, "symbolon/v1/quic-ids", &[]);
@@ -320,8 +322,7 @@ fn peers(
         let crypto = QuicClientConfig::try_from(crypto).map_err(|_| RunError::BootKeys)?;
         let mut client = quinn::ClientConfig::new(Arc::new(crypto));
         let mut transport = server::transport();
-        transport.receive_window(quinn::VarInt::from_u32(64 * 1024 * 1024));
-        transport.stream_receive_window(quinn::VarInt::from_u32(16 * 1024 * 1024));
+        transport.receive_window(quinn::VarInt::from_u32(server::PEER_WINDOW));
         client.transport_config(Arc::new(transport));
         configs.push((other.index, other.address.clone(), client));
     }
@@ -399,8 +400,8 @@ pub(crate) async fn run(config: Config) -> Result<(), RunError> {
         store,
         consensus,
         intake: Intake::new(&roster),
+        guests: Guests::new(roster.nodes.len()),
         fences,
-        inbound: Latest::default(),
         peers,
         shown,
         changes,

@@ -4,8 +4,9 @@ use crate::admission;
 use crate::answers::Answering;
 use crate::clocks;
 use crate::cosign;
+use crate::crowd::Place;
 use crate::gossip;
-use crate::intake::{self, Arrived, Budgets, LargeReply, NotArrived, Room, Stranger};
+use crate::intake::{self, Arrived, Budgets, LargeReply, NotArrived, Room};
 use crate::member::{Member, count, error};
 use crate::outcomes;
 use crate::release::{Client, Releases, failed};
@@ -26,20 +27,23 @@ use symbolon_wire::limits::{PEER_FRAME_BYTES_MAX, REQUEST_BYTES_MAX, STRANGER_RE
 use symbolon_wire::reply::{ResponseFrame, encode_response};
 use symbolon_wire::tls::Leaf;
 use symbolon_wire::v1::{self, peer_request, peer_response, request, response};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::oneshot;
 
-/// Connections at once; past it new ones are refused.
-const CONNECTIONS_MAX: u64 = 20_000;
-/// Unfinished handshakes past which a client must first prove its address.
+/// Open connections past which a client must first prove its address (RFC 9000, 8.1.2).
 const UNPROVEN_MAX: usize = 64;
-/// Unfinished handshakes past which new ones wait: their senders try again.
-const HANDSHAKES_MAX: usize = 512;
+/// First packets that wait to be looked at, bytes of what follows one of them, and of what follows all.
+const ARRIVALS_MAX: usize = 4_096;
+const ARRIVAL_BYTES: u64 = 16 * 1024;
+const ARRIVALS_BYTES: u64 = 8 * 1024 * 1024;
 /// Streams that one client may have open.
 const CLIENT_STREAMS: u32 = 256;
 /// Streams that a peer may have open: appends and forwarded commands.
 const PEER_STREAMS: u32 = 4_096;
-/// Bytes on one client connection that the node has not read: bounds what gapped streams can hold.
+/// Bytes on one client connection that the node has not read: bounds what gapped streams can hold. That gaps cost more
+/// than their bytes is bounded by quinn: a stream in more than 1,024 pieces ends its connection.
 const CLIENT_WINDOW: u32 = 1024 * 1024;
+/// The same of another node.
+pub(crate) const PEER_WINDOW: u32 = 16 * 1024 * 1024;
 /// The same for a key that nobody has registered, and the streams that it may have open.
 const STRANGER_WINDOW: u32 = 64 * 1024;
 const STRANGER_STREAMS: u32 = 4;
@@ -68,25 +72,30 @@ pub(crate) fn transport() -> quinn::TransportConfig {
     transport
 }
 
+/// Bounds what has arrived before it is accepted.
+pub(crate) fn bound_arrivals(server: &mut quinn::ServerConfig) {
+    server
+        .max_incoming(ARRIVALS_MAX)
+        .incoming_buffer_size(ARRIVAL_BYTES)
+        .incoming_buffer_size_total(ARRIVALS_BYTES);
+}
+
 /// Accepts until the endpoint closes.
 pub(crate) async fn serve(member: Arc<Member>, endpoint: Endpoint, releases: Releases) {
-    let handshakes = Arc::new(Semaphore::new(HANDSHAKES_MAX));
     while let Some(incoming) = endpoint.accept().await {
-        if member.counters.connections.load(Ordering::Relaxed) >= CONNECTIONS_MAX {
-            incoming.refuse();
-            continue;
-        }
-        if endpoint.open_connections() > UNPROVEN_MAX && !incoming.remote_address_validated() {
+        let open = endpoint.open_connections();
+        if open > UNPROVEN_MAX && !incoming.remote_address_validated() {
             // The client comes back with a token that proves its address.
             if let Err(unretried) = incoming.retry() {
                 unretried.into_incoming().refuse();
             }
             continue;
         }
-        let Ok(handshake) = Arc::clone(&handshakes).try_acquire_owned() else {
+        if !member.guests.has_room(open) {
             incoming.ignore();
             continue;
-        };
+        }
+        let handshake = member.guests.handshake(incoming.remote_address().ip());
         let (member, releases) = (Arc::clone(&member), releases.clone());
         tokio::spawn(async move {
             count(&member.counters.connections);
@@ -96,32 +105,57 @@ pub(crate) async fn serve(member: Arc<Member>, endpoint: Endpoint, releases: Rel
     }
 }
 
-async fn connection(member: &Arc<Member>, incoming: Incoming, handshake: OwnedSemaphorePermit, releases: &Releases) {
+/// The place of a handshake, and what completes when another needs it.
+type Handshake = (Place<oneshot::Sender<()>>, oneshot::Receiver<()>);
+
+async fn connection(member: &Arc<Member>, incoming: Incoming, (place, wanted): Handshake, releases: &Releases) {
     let source = incoming.remote_address().ip();
     let Ok(connecting) = incoming.accept() else { return };
-    let Ok(Ok(connection)) = tokio::time::timeout(HANDSHAKE, connecting).await else {
+    let connected = tokio::select! {
+        connected = tokio::time::timeout(HANDSHAKE, connecting) => connected,
+        _ = wanted => return,
+    };
+    let Ok(Ok(connection)) = connected else {
         tracing::debug!(%source, "a handshake failed");
         return;
     };
-    drop(handshake);
     let Some((leaf, peer)) = shown_by(&connection) else {
         return connection.close(2_u32.into(), b"certificate");
     };
-    let Some(stranger) = member.intake.stranger() else {
-        return connection.close(4_u32.into(), b"too many connections by keys that nobody has registered");
-    };
-    if introduce(member, &connection).await.is_err() {
-        return;
-    }
     if peer {
-        return serve_peer(member, &connection, &leaf, stranger).await;
+        drop(place);
+        return serve_peer(member, &connection, &leaf).await;
     }
     let client = Client {
         key: leaf.key.fingerprint(),
         source,
         room: Arc::new(Room::new()),
     };
-    serve_client(member, &connection, releases, client, stranger).await;
+    let seat = seat(member, &connection, &client);
+    drop(place);
+    serve_client(member, &connection, releases, client, seat).await;
+}
+
+/// The place of a client's connection: a stranger's until its key is registered. A registered key takes none of the
+/// strangers', so that no flood of them keeps it out.
+struct Seat {
+    stranger: bool,
+    _place: Place<Connection>,
+}
+
+fn seat(member: &Member, connection: &Connection, client: &Client) -> Seat {
+    if !is_registered(member, client) {
+        return Seat {
+            stranger: true,
+            _place: member.guests.stranger(client.source, connection),
+        };
+    }
+    connection.set_receive_window(VarInt::from_u32(CLIENT_WINDOW));
+    connection.set_max_concurrent_bi_streams(VarInt::from_u32(CLIENT_STREAMS));
+    Seat {
+        stranger: false,
+        _place: member.guests.client(client.key, connection),
+    }
 }
 
 /// Answers a client's requests. Until its key is registered it is a stranger and gets little room.
@@ -130,13 +164,15 @@ async fn serve_client(
     connection: &Connection,
     releases: &Releases,
     client: Client,
-    stranger: Stranger,
+    mut seat: Seat,
 ) {
-    let mut stranger = Some(stranger);
+    if introduce(member, connection).await.is_none() {
+        return;
+    }
     loop {
-        greet(member, connection, &client, &mut stranger);
+        greet(member, connection, &client, &mut seat);
         let accepting = connection.accept_bi();
-        let accepted = if stranger.is_some() {
+        let accepted = if seat.stranger {
             match tokio::time::timeout(STRANGER_IDLE, accepting).await {
                 Ok(accepted) => accepted,
                 Err(_) => return connection.close(5_u32.into(), b"idle, by a key that nobody has registered"),
@@ -146,10 +182,10 @@ async fn serve_client(
         };
         let Ok((send, receive)) = accepted else { return };
         // Once more: it may have been registered while it was silent.
-        greet(member, connection, &client, &mut stranger);
-        let (budgets, bytes_max) = match stranger {
-            None => (member.intake.of_client(&client.room), REQUEST_BYTES_MAX),
-            Some(_) => (member.intake.of_strangers(), STRANGER_REQUEST_BYTES_MAX),
+        greet(member, connection, &client, &mut seat);
+        let (budgets, bytes_max) = match seat.stranger {
+            false => (member.intake.of_client(&client.room), REQUEST_BYTES_MAX),
+            true => (member.intake.of_strangers(), STRANGER_REQUEST_BYTES_MAX),
         };
         let (member, releases, client) = (Arc::clone(member), releases.clone(), client.clone());
         tokio::spawn(async move { request(&member, &releases, client, &budgets, bytes_max, send, receive).await });
@@ -157,11 +193,9 @@ async fn serve_client(
 }
 
 /// Gives a client its room as soon as its key is registered.
-fn greet(member: &Member, connection: &Connection, client: &Client, stranger: &mut Option<Stranger>) {
-    if stranger.is_some() && is_registered(member, client) {
-        *stranger = None;
-        connection.set_receive_window(VarInt::from_u32(CLIENT_WINDOW));
-        connection.set_max_concurrent_bi_streams(VarInt::from_u32(CLIENT_STREAMS));
+fn greet(member: &Member, connection: &Connection, client: &Client, seat: &mut Seat) {
+    if seat.stranger && is_registered(member, client) {
+        *seat = self::seat(member, connection, client);
     }
 }
 
@@ -184,13 +218,16 @@ fn shown_by(connection: &Connection) -> Option<(Leaf, bool)> {
     Some((leaf, data.protocol.as_deref() == Some(ALPN_PEER)))
 }
 
-/// The first message on every connection: roster chain and boot statement.
-async fn introduce(member: &Member, connection: &Connection) -> Result<(), quinn::WriteError> {
-    let mut send = connection.open_uni().await?;
-    send.write_chunk(member.hello.clone()).await?;
-    // A stream that the peer has already closed needs no end.
-    let _ = send.finish();
-    Ok(())
+/// The first message on every connection: roster chain and boot statement. `None` if it is not taken.
+async fn introduce(member: &Member, connection: &Connection) -> Option<()> {
+    let saying = async {
+        let mut send = connection.open_uni().await.ok()?;
+        send.write_chunk(member.hello.clone()).await.ok()?;
+        // A stream that the peer has already closed needs no end.
+        let _ = send.finish();
+        Some(())
+    };
+    tokio::time::timeout(HANDSHAKE, saying).await.ok()?
 }
 
 async fn request(
@@ -341,28 +378,30 @@ async fn answer_of(answering: &Answering<'_>, kind: request::Kind) -> Result<res
 }
 
 /// A connection that speaks the peers' protocol: who it is must be shown first, by a boot statement whose TLS key is the
-/// connection's and whose identity key issued the certificate.
-async fn serve_peer(member: &Arc<Member>, connection: &Connection, leaf: &Leaf, stranger: Stranger) {
-    let Some((node, statement, budgets)) = introduced(member, connection, leaf).await else {
+/// connection's and whose identity key issued the certificate. Whoever shows a certificate of a node's has that node's
+/// place for it and needs no stranger's, so that a node that comes back during a flood is let in.
+async fn serve_peer(member: &Arc<Member>, connection: &Connection, leaf: &Leaf) {
+    let certified = |identity| leaf.issued_by(identity, member.provider.as_ref()).is_ok();
+    let claimed = member.roster.nodes.iter().find(|node| certified(&node.identity));
+    let place = claimed.map(|node| member.guests.peer(node.index, connection));
+    let shown = match place {
+        Some(_) => introduced(member, connection, leaf).await,
+        None => None,
+    };
+    let Some((node, statement, budgets)) = shown else {
         tracing::warn!(source = %connection.remote_address(), "a connection claims to be a node and is not");
         return connection.close(3_u32.into(), b"not a node");
     };
-    drop(stranger);
-    if let Some(oldest) = member.inbound.begins(node, connection.stable_id(), connection.clone()) {
-        oldest.close(6_u32.into(), b"replaced by later connections");
-    }
     connection.set_max_concurrent_bi_streams(VarInt::from_u32(PEER_STREAMS));
-    connection.set_receive_window(VarInt::from_u32(64 * 1024 * 1024));
+    connection.set_receive_window(VarInt::from_u32(PEER_WINDOW));
     let statement = Arc::new(statement);
     while let Ok((send, receive)) = connection.accept_bi().await {
         if member.is_excluded(node) {
-            connection.close(1_u32.into(), b"equivocation");
-            break;
+            return connection.close(1_u32.into(), b"equivocation");
         }
         let (member, budgets, statement) = (Arc::clone(member), budgets.clone(), Arc::clone(&statement));
         tokio::spawn(async move { peer_request(&member, (node, &statement), &budgets, send, receive).await });
     }
-    member.inbound.ends(node, connection.stable_id());
 }
 
 /// Which boot of which node it is, and the budget of what it sends.
@@ -371,6 +410,7 @@ async fn introduced(
     connection: &Connection,
     leaf: &Leaf,
 ) -> Option<(u16, v1::BootKeys, Budgets)> {
+    introduce(member, connection).await?;
     let first = tokio::time::timeout(HANDSHAKE, connection.accept_bi()).await.ok()?;
     let (mut send, mut receive) = first.ok()?;
     let strangers = member.intake.of_strangers();

@@ -16,6 +16,9 @@ pub const STRANGER_REQUEST_BYTES_MAX: usize = 64 * 1024;
 pub const RESPONSE_BYTES_MAX: usize = 2 * 1024 * 1024;
 /// Largest frame between nodes: an append of several commands, or one chunk of a snapshot.
 pub const PEER_FRAME_BYTES_MAX: usize = 8 * 1024 * 1024;
+/// Largest answer between nodes: a vote, a place in the log, an error, a checkpoint. Thousands may be awaited at once, so
+/// that a node that never ends its answers would otherwise fill the others' memory.
+pub const PEER_ANSWER_BYTES_MAX: usize = 64 * 1024;
 /// Largest first message of a node (roster chain and boot statement).
 pub const HELLO_BYTES_MAX: usize = 256 * 1024;
 /// Largest roster body.

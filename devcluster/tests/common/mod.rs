@@ -8,6 +8,8 @@
     clippy::indexing_slicing
 )]
 
+pub mod flooding;
+pub mod lossy;
 pub mod serving;
 pub mod writers;
 
