@@ -13,6 +13,7 @@ use bytes::Bytes;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
+use symbolon_crypto::Hash;
 use symbolon_wire::ids::PrincipalId;
 use symbolon_wire::limits::{AUDIT_PAGE_MAX, LIST_MAX};
 use symbolon_wire::path::{BadPath, Path};
@@ -120,6 +121,8 @@ pub struct AuditPage {
     pub boots: Vec<Boot>,
     /// Their statements as given.
     pub statements: Vec<v1::BootKeys>,
+    /// In place of leaves that are in the node's archive alone, and not there now: their hashes.
+    pub archived: Vec<Hash>,
 }
 
 impl Client {
@@ -263,8 +266,13 @@ impl Client {
         let reply: v1::AuditReply = ask(asked, encode(Kind::Audit(request)), inner.net.options.request_timeout)
             .await
             .map_err(Failure::into_error)?;
-        let too_many = reply.leaves.len() > usize::try_from(request.limit).unwrap_or(usize::MAX);
-        if too_many || (!request.tail && reply.from != request.from) {
+        let archived = reply.archived.iter().map(|hash| Hash::try_from(hash.as_ref()));
+        let not_an_answer = |_| Error::at_fault(node, Misdeed::NotAnAnswer);
+        let archived: Vec<Hash> = archived.collect::<Result<_, _>>().map_err(not_an_answer)?;
+        let entries = reply.leaves.len() + archived.len();
+        let too_many = entries > usize::try_from(request.limit).unwrap_or(usize::MAX);
+        let mixed = !reply.leaves.is_empty() && !archived.is_empty();
+        if mixed || too_many || (!request.tail && reply.from != request.from) {
             return Err(Error::at_fault(node, Misdeed::NotAnAnswer));
         }
         let boots = reply
@@ -281,6 +289,7 @@ impl Client {
             checkpoint: reply.checkpoint,
             boots,
             statements: reply.boots,
+            archived,
         })
     }
 }

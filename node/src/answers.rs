@@ -1,6 +1,7 @@
 //! Everything a node answers that holds no key material: listings, metadata, what a writer must know, status, audit.
 //! Each is decided by policy and recorded like a read.
 
+use crate::audit::Entries;
 use crate::clocks::boot_ms;
 use crate::cosign;
 use crate::machine::ViewAdapter;
@@ -291,8 +292,11 @@ impl Answering<'_> {
         } else {
             request.from
         };
-        let leaves = audit.leaves(from, limit.min(size.saturating_sub(from)));
-        let leaves = leaves.map_err(|refused| failed(refused.to_string()))?;
+        let entries = audit.entries(from, limit.min(size.saturating_sub(from)));
+        let (leaves, archived) = match entries.map_err(|refused| failed(refused.to_string()))? {
+            Entries::Leaves(leaves) => (leaves, Vec::new()),
+            Entries::Archived(hashes) => (Vec::new(), hashes),
+        };
         let reader = self.member.store.reader();
         let mut boots: Vec<v1::BootKeys> = {
             let view = ViewAdapter::new(&reader);
@@ -310,6 +314,7 @@ impl Answering<'_> {
             leaves,
             checkpoint,
             boots,
+            archived,
         }))
     }
 

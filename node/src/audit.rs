@@ -1,5 +1,6 @@
 //! This node's audit log as the gate needs it, and its checkpoints.
 
+use crate::archive::Archive;
 use crate::config::AuditMode;
 use crate::member::Boot;
 use bytes::Bytes;
@@ -14,6 +15,15 @@ use symbolon_wire::audit::origin;
 pub(crate) struct NodeAudit {
     log: symbolon_store::AuditLog,
     mode: AuditMode,
+    archive: Option<Archive>,
+}
+
+/// Entries of the log, as far as they can be had.
+pub(crate) enum Entries {
+    /// As logged.
+    Leaves(Vec<Bytes>),
+    /// In the archive alone, and not there now: their hashes.
+    Archived(Vec<Bytes>),
 }
 
 /// A checkpoint could not be made.
@@ -32,8 +42,13 @@ pub(crate) enum CheckpointError {
 
 impl NodeAudit {
     /// Over an open log.
-    pub(crate) fn new(log: symbolon_store::AuditLog, mode: AuditMode) -> Self {
-        Self { log, mode }
+    pub(crate) fn new(log: symbolon_store::AuditLog, mode: AuditMode, archive: Option<Archive>) -> Self {
+        Self { log, mode, archive }
+    }
+
+    /// Where old entries go.
+    pub(crate) fn archive(&self) -> Option<&Archive> {
+        self.archive.as_ref()
     }
 
     /// Durable leaves.
@@ -44,13 +59,44 @@ impl NodeAudit {
         size
     }
 
-    /// Leaves from `from` on, at most `limit`; fewer where they are large.
-    pub(crate) fn leaves(&self, from: u64, limit: u64) -> Result<Vec<Bytes>, AuditFault> {
+    /// Entries from `from` on, at most `limit`; fewer where they are large, or not all in one place.
+    pub(crate) fn entries(&self, from: u64, limit: u64) -> Result<Entries, AuditFault> {
+        match self.kept(from, limit) {
+            Err(AuditFault::Forgotten { kept_from }) => {
+                let hashes = self.log.hashes(from, count(limit.min(kept_from - from)))?;
+                let archive = self.archive.as_ref();
+                let leaves = archive.map_or_else(Vec::new, |archive| archive.entries(from, &hashes));
+                Ok(if leaves.is_empty() {
+                    Entries::Archived(self::hashes(&hashes))
+                } else {
+                    Entries::Leaves(leaves)
+                })
+            }
+            kept => kept.map(Entries::Leaves),
+        }
+    }
+
+    /// The same of those that are in the database.
+    pub(crate) fn kept(&self, from: u64, limit: u64) -> Result<Vec<Bytes>, AuditFault> {
         #[cfg(feature = "sabotage")]
         let limit = limit.min(self.durable().saturating_sub(from));
-        let limit = usize::try_from(limit).unwrap_or(usize::MAX);
-        let leaves = self.log.leaves(from, limit)?;
+        let leaves = self.log.leaves(from, count(limit))?;
         Ok(leaves.into_iter().map(Bytes::from).collect())
+    }
+
+    /// The first entry that is in the database.
+    pub(crate) fn kept_from(&self) -> u64 {
+        self.log.kept_from()
+    }
+
+    /// Hashes of entries, whole tiles of them.
+    pub(crate) fn hashes(&self, from: u64, limit: u64) -> Result<Vec<Hash>, AuditFault> {
+        self.log.hashes(from, count(limit))
+    }
+
+    /// Takes entries out of the database; returns the first that is left.
+    pub(crate) async fn forget(&self, until: u64) -> Result<u64, AuditFault> {
+        self.log.forget(until).await
     }
 
     /// A checkpoint over all that is durable, signed by this boot, and kept: after a restart the log must still have it.
@@ -117,6 +163,10 @@ impl NodeAudit {
     pub(crate) fn cosigned(&self) -> Result<Option<SavedCheckpoint>, AuditFault> {
         self.log.cosigned()
     }
+}
+
+fn count(limit: u64) -> usize {
+    usize::try_from(limit).unwrap_or(usize::MAX)
 }
 
 fn hashes(proof: &[Hash]) -> Vec<Bytes> {

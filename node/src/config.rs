@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use std::net::SocketAddr;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 /// Largest configuration file, bytes.
 const FILE_BYTES_MAX: u64 = 64 * 1024;
@@ -73,6 +74,8 @@ pub(crate) struct Config {
     /// When a release may go out.
     #[serde(default)]
     pub(crate) audit: AuditMode,
+    /// Where old audit entries go; without it all stay in the database.
+    pub(crate) archive: Option<ArchiveConfig>,
     /// Its root of trust.
     pub(crate) token: TokenConfig,
     /// Health and metrics.
@@ -108,6 +111,61 @@ pub(crate) enum AuditMode {
     Durable,
     /// After its audit record is written; a power failure may lose the last records.
     Buffered,
+}
+
+/// Where old audit entries go.
+#[derive(Debug, Clone, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct ArchiveConfig {
+    /// The folder; its files may be moved away, and back.
+    pub(crate) folder: PathBuf,
+    /// How long entries stay in the database.
+    pub(crate) keep: Keep,
+}
+
+/// A time in whole seconds, minutes, hours or days: `90d`.
+#[derive(Debug, Clone, Deserialize, Serialize)]
+#[serde(try_from = "String", into = "String")]
+pub(crate) struct Keep {
+    text: String,
+    time: Duration,
+}
+
+impl TryFrom<String> for Keep {
+    type Error = &'static str;
+
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        let seconds = match text.chars().last() {
+            Some('s') => 1,
+            Some('m') => 60,
+            Some('h') => 3_600,
+            Some('d') => 86_400,
+            _ => 0,
+        };
+        let count = text
+            .get(..text.len().saturating_sub(1))
+            .and_then(|count| count.parse::<u32>().ok());
+        match count.filter(|count| *count > 0 && seconds > 0) {
+            Some(count) => Ok(Self {
+                time: Duration::from_secs(u64::from(count) * seconds),
+                text,
+            }),
+            None => Err("a time is a number with s, m, h or d, as 90d"),
+        }
+    }
+}
+
+impl From<Keep> for String {
+    fn from(keep: Keep) -> Self {
+        keep.text
+    }
+}
+
+impl Keep {
+    /// How long.
+    pub(crate) fn time(&self) -> Duration {
+        self.time
+    }
 }
 
 /// The root of trust.
@@ -262,6 +320,7 @@ impl Config {
         let base = |path: &mut PathBuf| *path = folder.join(&*path);
         base(&mut self.data);
         self.genesis.as_mut().map(base);
+        self.archive.as_mut().map(|archive| &mut archive.folder).map(base);
         match &mut self.token {
             TokenConfig::Pkcs11 { pin_file, .. } => {
                 pin_file.as_mut().map(base);
@@ -321,6 +380,16 @@ impl Config {
             return Some((
                 "snapshot_entries",
                 "at least 1000, or 50 with `development = true`: each snapshot reads all records",
+            ));
+        }
+        if self
+            .archive
+            .as_ref()
+            .is_some_and(|archive| archive.folder.starts_with(&self.data))
+        {
+            return Some((
+                "archive.folder",
+                "a folder outside `data`: nothing else may be kept there",
             ));
         }
         match &self.token {
@@ -410,5 +479,31 @@ mod tests {
             assert!(warning.contains(about), "{told:?}");
         }
         assert_eq!(told.len(), 3);
+    }
+
+    #[test]
+    fn a_time_is_a_number_with_its_unit() {
+        for (text, seconds) in [("1s", 1), ("30m", 1_800), ("12h", 43_200), ("90d", 7_776_000)] {
+            let keep = Keep::try_from(text.to_owned()).unwrap();
+            assert_eq!(keep.time(), Duration::from_secs(seconds), "{text}");
+        }
+        for text in ["", "d", "90", "0d", "1.5h", "-1d", "90 d", "1w", "99999999999d", "1é"] {
+            assert!(Keep::try_from(text.to_owned()).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn the_archive_lies_outside_the_data_and_beside_the_file_that_names_it() {
+        let text = |folder: &str| {
+            format!(
+                "node = 1\ndata = \"data\"\nlisten = \"127.0.0.1:7601\"\nregion = \"north\"\ndevelopment = true\n\
+                 [token]\nkind = \"software\"\nfolder = \"/keys\"\n[archive]\nfolder = \"{folder}\"\nkeep = \"90d\"\n"
+            )
+        };
+        let path = Path::new("/etc/symbolon/node.toml");
+        let config = Config::parse(path, &text("archive")).unwrap();
+        assert_eq!(config.archive.unwrap().folder, Path::new("/etc/symbolon/archive"));
+        let refused = Config::parse(path, &text("data/archive")).unwrap_err();
+        assert!(refused.to_string().contains("archive.folder"), "{refused}");
     }
 }

@@ -215,6 +215,12 @@ async fn metrics(State(member): State<Arc<Member>>) -> impl IntoResponse {
         status.audit_anchored,
     );
     line(
+        "audit_archived",
+        "gauge",
+        "Audit records that are in the archive and not in the database",
+        member.audit.kept_from(),
+    );
+    line(
         "audit_contradicted",
         "gauge",
         "1 if this node's audit log is not the one that others know",

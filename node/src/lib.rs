@@ -6,6 +6,7 @@
 
 mod admission;
 mod answers;
+mod archive;
 mod audit;
 mod backup;
 mod changes;

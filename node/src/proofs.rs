@@ -1,6 +1,7 @@
 //! Proofs of single decisions: how far a log is anchored, and the way from a leaf to what others have signed.
 
 use crate::answers::{Answer, Answering};
+use crate::audit::Entries;
 use crate::cosign;
 use crate::machine::ViewAdapter;
 use crate::member::{error, unknown_key};
@@ -77,8 +78,18 @@ impl Answering<'_> {
             size: log.durable(),
             ..v1::ProofReply::default()
         };
-        let leaves = log.leaves(request.index, 1);
-        let leaf = leaves.map_err(|refused| failed(refused.to_string()))?.pop();
+        let leaf = match log
+            .entries(request.index, 1)
+            .map_err(|refused| failed(refused.to_string()))?
+        {
+            Entries::Leaves(mut leaves) => leaves.pop(),
+            Entries::Archived(mut hashes) => {
+                self.registered()?;
+                self.unbroken()?;
+                reply.archived = hashes.pop().unwrap_or_default();
+                return Ok(response::Result::Proof(reply));
+            }
+        };
         let decoded = leaf.clone().and_then(|leaf| audit::decode(leaf).ok());
         let (Some(leaf), Some(decoded)) = (leaf, decoded) else {
             self.registered()?;

@@ -1,6 +1,7 @@
 //! From configuration to a serving member: token, keys, store, boot keys, agreement, endpoint.
 
 use crate::admission;
+use crate::archive::{self, Archive, ArchiveError};
 use crate::audit::NodeAudit;
 use crate::clocks;
 use crate::config::Config;
@@ -97,6 +98,9 @@ pub(crate) enum RunError {
     /// The audit log.
     #[error("the audit log does not open: {0}")]
     Audit(#[from] AuditFault),
+    /// Where old audit entries go.
+    #[error("archive.folder: {0}")]
+    Archive(#[from] ArchiveError),
     /// What this node remembers of the others' audit logs.
     #[error("what this node cosigned cannot be read: {0}")]
     Cosigned(#[from] symbolon_crypto::checkpoint::BadCheckpoint),
@@ -388,7 +392,11 @@ pub(crate) async fn run(config: Config) -> Result<(), RunError> {
         boot: Some(boot.statement.clone()),
         software: env!("CARGO_PKG_VERSION").to_owned(),
     };
-    let audit = Arc::new(NodeAudit::new(store.audit()?, config.audit));
+    let archive = config.archive.as_ref();
+    let archive = archive
+        .map(|archive| Archive::open(&archive.folder, archive.keep.time()))
+        .transpose()?;
+    let audit = Arc::new(NodeAudit::new(store.audit()?, config.audit, archive));
     let following = Following::open(&store, &roster, &audit)?;
     let member = Arc::new(Member {
         node: config.node,
@@ -452,6 +460,7 @@ async fn serve(
     tokio::spawn(gossip::ticks(Arc::clone(&member)));
     tokio::spawn(gossip::marks(Arc::clone(&member), config.snapshot_entries));
     tokio::spawn(cosign::collect(Arc::clone(&member)));
+    tokio::spawn(archive::work(Arc::clone(&member)));
     tokio::spawn(probe::watch(Arc::clone(&member), token));
     tokio::spawn(announce_standing(Arc::clone(&member)));
     tracing::info!(node = member.node, boot = member.boot.signer.boot_counter, listen = %config.listen, token = member.token, group = tls::GROUP, "started");

@@ -2,6 +2,7 @@
 //!
 //! On disk are the leaves and the full tiles. The right edge of the tree is kept in memory and computed again when the
 //! log is opened, from at most 255 leaves and 255 tiles a level, so an append writes little more than its leaves.
+//! Old leaves may be forgotten: their tiles stay, and with them every root and every proof.
 //! Appends go through the store's sync queue: a group of them costs one sync, shared with the Raft log.
 
 use std::collections::BTreeMap;
@@ -52,6 +53,12 @@ pub enum AuditFault {
     TreeContradicts {
         /// How many were compared.
         size: u64,
+    },
+    /// These leaves were forgotten; their hashes are kept.
+    #[error("the audit log keeps its leaves from {kept_from} on")]
+    Forgotten {
+        /// The first leaf that is kept.
+        kept_from: u64,
     },
     /// A proof or root of a tree that the log does not have.
     #[error("the audit log holds {size} durable leaves")]
@@ -108,6 +115,8 @@ struct Shared {
     /// Held while a group is queued, so that leaves reach the disk in the order of their indices.
     order: Mutex<()>,
     durable: AtomicU64,
+    /// The first leaf that is kept: a multiple of the width of a tile.
+    kept_from: AtomicU64,
     grown: watch::Sender<u64>,
 }
 
@@ -170,8 +179,16 @@ impl AuditLog {
             Some((key, _)) => keys::index_of(&key).map_or(0, |index| index.saturating_add(1)),
             None => 0,
         };
+        let kept_from = match store.get(Space::Audit, keys::KEPT_FROM)? {
+            Some(bytes) => keys::index_of(&bytes).ok_or(StoreFault::Corrupt {
+                what: "first audit leaf kept",
+                kind: 5,
+            })?,
+            None => 0,
+        };
         let shared = Shared {
             store,
+            kept_from: AtomicU64::new(kept_from),
             tree: Mutex::new(Tree {
                 size,
                 ..Tree::default()
@@ -421,8 +438,12 @@ impl AuditLog {
     /// if there is one.
     ///
     /// # Errors
-    /// [`AuditFault::Gap`] if one is missing.
+    /// [`AuditFault::Gap`] if one is missing; [`AuditFault::Forgotten`] before [`AuditLog::kept_from`].
     pub fn leaves(&self, first: u64, limit: usize) -> Result<Vec<Vec<u8>>, AuditFault> {
+        let kept_from = self.kept_from();
+        if first < kept_from {
+            return Err(AuditFault::Forgotten { kept_from });
+        }
         let until = keys::leaf(self.size());
         let store = &self.shared.store;
         let limit = limit.min(LEAVES_MAX);
@@ -439,13 +460,72 @@ impl AuditLog {
         Ok(leaves)
     }
 
-    /// Reads every leaf and computes the tree anew: whether the log on disk is the log that was written.
+    /// Hashes of durable leaves from `first` on, at most `limit` of them and as far as tiles are full, whether the leaves
+    /// are kept or not.
+    ///
+    /// # Errors
+    /// [`AuditFault::Gap`] if a tile is missing.
+    pub fn hashes(&self, first: u64, limit: usize) -> Result<Vec<Hash>, AuditFault> {
+        let limit = limit.min(LEAVES_MAX);
+        let mut hashes = Vec::new();
+        let mut skipped = usize::try_from(first % TILE_WIDTH).unwrap_or(usize::MAX);
+        for index in first / TILE_WIDTH..self.size() / TILE_WIDTH {
+            hashes.extend(
+                self.stored_tile(0, index)?
+                    .into_iter()
+                    .skip(std::mem::take(&mut skipped)),
+            );
+            if hashes.len() >= limit {
+                break;
+            }
+        }
+        hashes.truncate(limit);
+        Ok(hashes)
+    }
+
+    /// The first leaf that is kept.
+    #[must_use]
+    pub fn kept_from(&self) -> u64 {
+        self.shared.kept_from.load(Ordering::Acquire)
+    }
+
+    /// Forgets the leaves before `until`, as far as that is whole tiles and leaves the newest; returns
+    /// [`AuditLog::kept_from`] once that is durable. What is forgotten is nowhere else: archive it first.
+    ///
+    /// # Errors
+    /// [`AuditFault::Store`].
+    pub async fn forget(&self, until: u64) -> Result<u64, AuditFault> {
+        let until = until.min(self.size().saturating_sub(1));
+        let until = until - until % TILE_WIDTH;
+        let kept_from = self.kept_from();
+        if until <= kept_from {
+            return Ok(kept_from);
+        }
+        let ops = vec![
+            self.shared
+                .store
+                .put(Space::Audit, keys::KEPT_FROM.to_vec(), &until.to_be_bytes())?,
+            Op::DeleteRange {
+                space: Space::Audit,
+                from: keys::leaf(kept_from),
+                until: keys::leaf(until),
+            },
+        ];
+        self.submit(ops).await?;
+        self.shared.kept_from.fetch_max(until, Ordering::AcqRel);
+        Ok(until)
+    }
+
+    /// Reads every leaf that is kept and computes the tree anew, over the hashes of those that are not: whether the log on
+    /// disk is the log that was written.
     ///
     /// # Errors
     /// [`AuditFault`] with the first place that is wrong.
     pub fn verify(&self) -> Result<Hash, AuditFault> {
         let size = self.size();
-        let mut frontier = Frontier::new();
+        let kept_from = self.kept_from();
+        let forgotten = Frontier::load(kept_from, &self.reader(size));
+        let mut frontier = forgotten.map_err(|error| self.tile_error(error))?;
         while frontier.size() < size {
             let first = frontier.size();
             let limit = usize::try_from(size - first).unwrap_or(usize::MAX);
@@ -487,12 +567,16 @@ impl AuditLog {
         bytes.extend_from_slice(&saved.root);
         bytes.extend_from_slice(&saved.note);
         let op = self.shared.store.put(Space::Audit, key.to_vec(), &bytes)?;
+        self.submit(vec![op]).await
+    }
+
+    async fn submit(&self, ops: Vec<Op>) -> Result<(), AuditFault> {
         let (sender, receiver) = oneshot::channel();
         let done = Box::new(move |result| {
             // The caller may have given up waiting.
             let _ = sender.send(result);
         });
-        self.shared.store.engine.submit(vec![op], Durability::Synced, done);
+        self.shared.store.engine.submit(ops, Durability::Synced, done);
         Ok(receiver.await.unwrap_or(Err(StoreFault::Stopped))?)
     }
 

@@ -13,6 +13,7 @@
 //!         2 ‖ tile level u8 ‖ tile index u64                                        full tile: 256 hashes
 //!         3                                                                         latest checkpoint
 //!         4                                                                         latest with t cosignatures
+//!         5                                                                         first leaf that is kept, u64
 //! chain   index u64
 //! ```
 //!
@@ -24,6 +25,7 @@ pub(crate) const HEADER: &[u8] = &[0];
 pub(crate) const GENERATION: &[u8] = &[2];
 pub(crate) const CHECKPOINT: &[u8] = &[3];
 pub(crate) const COSIGNED: &[u8] = &[4];
+pub(crate) const KEPT_FROM: &[u8] = &[5];
 
 const PART_RECORD: u8 = 1;
 const PART_NAME: u8 = 2;

@@ -71,6 +71,56 @@ async fn a_log_opened_again_goes_on_with_the_same_tree() {
 }
 
 #[tokio::test]
+async fn old_leaves_are_forgotten_by_whole_tiles_and_every_root_and_proof_stays() {
+    let disk = MemoryDisk::new();
+    let log = open_in_memory(&disk, 1).audit().unwrap();
+    append(&log, 0, 1_000).await;
+    assert_eq!(log.forget(255).await.unwrap(), 0);
+    assert_eq!(log.forget(700).await.unwrap(), 512);
+    assert_eq!(log.forget(300).await.unwrap(), 512, "what is forgotten stays so");
+    append(&log, 1_000, 1).await;
+    drop(log);
+    disk.crash();
+
+    let log = open_in_memory(&disk, 1).audit().unwrap();
+    let (size, root) = (1_001, tree(1_001).root());
+    assert_eq!((log.size(), log.kept_from()), (size, 512));
+    assert_eq!(log.leaves(512, 1).unwrap(), [leaf(512)]);
+    let forgotten = Err(AuditFault::Forgotten { kept_from: 512 });
+    assert_eq!(log.leaves(511, 1), forgotten);
+    let hashes: Vec<_> = (0..768).map(|n| leaf_hash(&leaf(n))).collect();
+    assert_eq!(log.hashes(0, 1_000).unwrap(), hashes);
+    assert_eq!(log.hashes(250, 10).unwrap(), hashes[250..260]);
+    assert_eq!(
+        log.hashes(768, 10).unwrap(),
+        Vec::<[u8; 32]>::new(),
+        "of a tile that is not full"
+    );
+    for index in [0, 255, 511, 512, size - 1] {
+        let path = log.inclusion(index, size).unwrap();
+        verify_inclusion(&leaf_hash(&leaf(index)), index, size, &path, &root).unwrap();
+    }
+    for old in [1, 300, 512, 1_000] {
+        let path = log.consistency(old, size).unwrap();
+        verify_consistency(old, size, &tree(old).root(), &root, &path).unwrap();
+    }
+    assert_eq!(log.verify().unwrap(), root);
+}
+
+/// Where a log ends is told by its last leaf.
+#[tokio::test]
+async fn the_newest_leaf_is_never_forgotten() {
+    let disk = MemoryDisk::new();
+    let log = open_in_memory(&disk, 1).audit().unwrap();
+    assert_eq!(log.forget(u64::MAX).await.unwrap(), 0);
+    append(&log, 0, 512).await;
+    assert_eq!(log.forget(u64::MAX).await.unwrap(), 256);
+    drop(log);
+    let log = open_in_memory(&disk, 1).audit().unwrap();
+    assert_eq!(log.verify().unwrap(), tree(512).root());
+}
+
+#[tokio::test]
 async fn tiles_hold_the_hashes_that_c2sp_says() {
     let disk = MemoryDisk::new();
     let log = open_in_memory(&disk, 1).audit().unwrap();

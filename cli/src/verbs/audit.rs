@@ -149,6 +149,7 @@ fn audited(done: &Audited) -> Record {
         .with("verdict", "verified")
         .with("entries", done.size)
         .with("anchored", done.anchored)
+        .with("archived", done.archived)
         .with("boots", done.boots)
         .with("root", hex::encode(done.root))
 }
@@ -227,7 +228,7 @@ async fn round(client: &Client, cursors: &mut [Cursor], limit: u32) -> Result<Ve
             }
         };
         answered += 1;
-        let mut index = page.from;
+        let mut index = page.from + page.archived.len() as u64;
         for leaf in page.leaves {
             entries.push(Entry {
                 node: cursor.node,

@@ -139,6 +139,9 @@ pub struct Audited {
     pub root: Hash,
     /// Boots that wrote them.
     pub boots: usize,
+    /// How many of them are in an archive that the node does not have now: known by their hashes alone, which lead to the
+    /// root.
+    pub archived: u64,
     /// How many of them the replicated log holds an anchor over, as t nodes say; `None` offline, or where fewer answer.
     pub anchored: Option<u64>,
 }
@@ -150,6 +153,7 @@ pub struct Verifier {
     node: u16,
     boots: Vec<Boot>,
     last_boot: u64,
+    archived: u64,
     frontier: Frontier,
 }
 
@@ -162,6 +166,7 @@ impl Verifier {
             node,
             boots: Vec::new(),
             last_boot: 0,
+            archived: 0,
             frontier: Frontier::new(),
         }
     }
@@ -212,6 +217,12 @@ impl Verifier {
         Ok(hash)
     }
 
+    /// Takes the next leaf by its hash alone.
+    pub fn push_hash(&mut self, hash: Hash) {
+        self.archived += 1;
+        self.frontier.append(hash, |_, _, _| {});
+    }
+
     /// Reads a checkpoint that one of the boots signed.
     ///
     /// # Errors
@@ -248,6 +259,7 @@ impl Verifier {
             size,
             root,
             boots: self.boots.len(),
+            archived: self.archived,
             anchored: None,
         })
     }
@@ -284,11 +296,16 @@ struct Walked {
     first: AuditPage,
 }
 
-/// Fetches and verifies; `each` is given every leaf with its hash.
+enum Entry<'a> {
+    Leaf(&'a Bytes),
+    Archived(&'a Hash),
+}
+
+/// Fetches and verifies; `each` is given every leaf with its hash, and of those in an archive the hash alone.
 async fn walk(
     client: &Client,
     node: u16,
-    mut each: impl FnMut(&Bytes, &Hash) -> Result<(), Error>,
+    mut each: impl FnMut(Option<&Bytes>, &Hash) -> Result<(), Error>,
 ) -> Result<Walked, Error> {
     let told = |defect: Defect| defect.told(node);
     let mut verifier = Verifier::new(client.roster().cluster, node);
@@ -308,19 +325,28 @@ async fn walk(
     let checkpoint = verifier.checkpoint(&first.checkpoint).map_err(told)?;
     let mut page = first.clone();
     loop {
-        for leaf in &page.leaves {
+        let leaves = page.leaves.iter().map(Entry::Leaf);
+        for entry in page.archived.iter().map(Entry::Archived).chain(leaves) {
             if verifier.size() == checkpoint.size() {
                 break;
             }
-            let hash = verifier.push(leaf.clone()).map_err(told)?;
-            each(leaf, &hash)?;
+            match entry {
+                Entry::Leaf(leaf) => {
+                    let hash = verifier.push(leaf.clone()).map_err(told)?;
+                    each(Some(leaf), &hash)?;
+                }
+                Entry::Archived(hash) => {
+                    verifier.push_hash(*hash);
+                    each(None, hash)?;
+                }
+            }
             if let Some(anchor) = anchor.filter(|anchor| anchor.size == verifier.size())
                 && anchor.root != verifier.frontier.root()
             {
                 return Err(told(Defect::Anchor { size: anchor.size }));
             }
         }
-        if verifier.size() >= checkpoint.size() || page.leaves.is_empty() {
+        if verifier.size() >= checkpoint.size() || (page.leaves.is_empty() && page.archived.is_empty()) {
             break;
         }
         page = fetch(verifier.size()).await?;

@@ -78,6 +78,9 @@ impl Demand<'_> {
             let anchor = anchor_of(self.client, self.node).await?;
             let asked = self.ask(anchor.as_ref().map_or(0, |anchor| anchor.size)).await;
             let reply = asked.map_err(|refused| self.denied(refused))?;
+            if let Ok(hash) = Hash::try_from(reply.archived.as_ref()) {
+                return Err(self.archived(&hash));
+            }
             let durable_by = begun + DURABLE_WITHIN;
             let missing = match &anchor {
                 _ if reply.leaf.is_empty() && Instant::now() >= durable_by => {
@@ -101,6 +104,29 @@ impl Demand<'_> {
             }
             tokio::time::sleep(PROOF_PAUSE).await;
         }
+    }
+
+    /// The node has the hash of the entry alone: what it must be once it is back.
+    fn archived(&self, hash: &Hash) -> Error {
+        let signed = self.receipt.map(|receipt| self.signed(receipt));
+        match signed {
+            Some(Err(unbelievable)) => return unbelievable,
+            Some(Ok((entry, signed))) if entry != self.entry || signed != *hash => {
+                return self.at_fault(format!(
+                    "it signed that this read is its entry {entry} with the hash {}; its log has {} there",
+                    hex::encode(signed),
+                    hex::encode(hash)
+                ));
+            }
+            Some(Ok(_)) | None => {}
+        }
+        let message = format!(
+            "entry {} of node {} is archived, and the archive is not there",
+            self.entry, self.node
+        );
+        Error::new(Code::NotFound, message)
+            .because(format!("its log holds the hash {} in its place", hex::encode(hash)))
+            .next("have the file that holds it put back into the node's archive folder, then ask again")
     }
 
     async fn ask(&self, anchored: u64) -> Result<v1::ProofReply, Error> {

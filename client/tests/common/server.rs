@@ -532,6 +532,7 @@ impl Shared {
             leaves: page,
             checkpoint: note.into(),
             boots: vec![self.keys.boot(&self.roster)],
+            archived: Vec::new(),
         })
     }
 

@@ -30,6 +30,8 @@ pub(crate) enum Step {
     Leaves(u64),
     /// A checkpoint over the leaves so far, synced.
     Checkpoint,
+    /// Audit leaves before this one are forgotten, synced.
+    Forget(u64),
     /// A record of the node's own, synced.
     Own(u64),
     /// A record of the node's own, with whatever is synced next.
@@ -75,6 +77,7 @@ pub(crate) fn steps() -> Vec<Step> {
     ]);
     steps.extend([
         Leaves(3),
+        Forget(256),
         Own(1),
         Install(20),
         Purge(20),
@@ -183,6 +186,11 @@ impl Node {
                 };
                 self.audit.save_checkpoint(&saved).await.map_err(fault)
             }
+            Step::Forget(until) => {
+                let kept_from = self.audit.forget(until).await.map_err(fault)?;
+                assert_eq!(kept_from, until);
+                Ok(())
+            }
             Step::Own(n) => {
                 let batch = vec![LocalOp::Put(format!("own {n}").into(), text("own", n))];
                 self.store.local().write(batch, Durability::Synced).await
@@ -234,7 +242,8 @@ impl Node {
         }
         let root = self.audit.verify()?;
         shown.push(format!(
-            "audit {} {root:?} {:?}",
+            "audit {} to {} {root:?} {:?}",
+            self.audit.kept_from(),
             self.audit.size(),
             self.audit.checkpoint()?
         ));
