@@ -215,7 +215,7 @@ async fn marks_that_follow_each_other_closely_keep_few_states() {
     let member = start(&net, 1, &store).await;
     member.initialize(members(&[1])).await.unwrap();
     for n in 0..500 {
-        let value = "v".repeat(500);
+        let value = "v".repeat(8_000);
         propose(&[&member], put(&format!("key-{n:05}"), &value)).await.unwrap();
     }
     let marking = (0..200).map(|_| {
