@@ -453,7 +453,12 @@ impl AuditLog {
         let mut leaves = Vec::with_capacity(pairs.len());
         for (index, (key, sealed)) in (first..).zip(pairs) {
             if keys::index_of(&key) != Some(index) {
-                return Err(AuditFault::Gap { index });
+                let kept_from = self.kept_from();
+                return Err(if index < kept_from {
+                    AuditFault::Forgotten { kept_from }
+                } else {
+                    AuditFault::Gap { index }
+                });
             }
             leaves.push(store.barrier.open(Space::Audit, &key, &sealed)?);
         }
@@ -511,8 +516,9 @@ impl AuditLog {
                 until: keys::leaf(until),
             },
         ];
-        self.submit(ops).await?;
+        // Before they go: whoever reads meanwhile must not take them for a gap.
         self.shared.kept_from.fetch_max(until, Ordering::AcqRel);
+        self.submit(ops).await?;
         Ok(until)
     }
 

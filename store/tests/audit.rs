@@ -107,6 +107,28 @@ async fn old_leaves_are_forgotten_by_whole_tiles_and_every_root_and_proof_stays(
     assert_eq!(log.verify().unwrap(), root);
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn leaves_that_are_forgotten_while_they_are_read_are_no_gap() {
+    let disk = MemoryDisk::new();
+    let log = open_in_memory(&disk, 1).audit().unwrap();
+    append(&log, 0, 65_536).await;
+    let reading = {
+        let log = log.clone();
+        std::thread::spawn(move || {
+            while log.kept_from() < 65_280 {
+                match log.leaves(log.kept_from(), 10) {
+                    Ok(_) | Err(AuditFault::Forgotten { .. }) => {}
+                    Err(fault) => panic!("{fault}"),
+                }
+            }
+        })
+    };
+    for until in (256..65_536).step_by(256) {
+        log.forget(until).await.unwrap();
+    }
+    reading.join().unwrap();
+}
+
 /// Where a log ends is told by its last leaf.
 #[tokio::test]
 async fn the_newest_leaf_is_never_forgotten() {
