@@ -6,21 +6,21 @@ use crate::cosign;
 use crate::member::Member;
 use bytes::Bytes;
 use std::fs::{self, DirBuilder, File, OpenOptions};
-use std::io::{self, BufReader, BufWriter, Read, Write};
+use std::io::{self, BufReader, BufWriter};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 use symbolon_crypto::Hash;
 use symbolon_crypto::merkle::leaf_hash;
+use symbolon_crypto::merkle::tile::TILE_WIDTH;
+use symbolon_state::Fault;
 use symbolon_store::AuditFault;
-use symbolon_wire::audit;
-use symbolon_wire::audit::LEAF_BYTES_MAX;
+use symbolon_wire::audit::{self, LEAF_BYTES_MAX};
+use symbolon_wire::framed::{read_framed, write_framed};
 
 /// Entries of one file: about two megabytes.
 const FILE_ENTRIES: u64 = 4_096;
-/// Entries move together: a tile of the tree.
-const GROUP: u64 = 256;
 /// Pauses between two looks at what has become old enough.
 const LOOK_AGAIN: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(600));
 
@@ -46,6 +46,9 @@ pub(crate) enum ArchiveError {
     /// The log.
     #[error(transparent)]
     Log(#[from] AuditFault),
+    /// How far it is anchored cannot be told.
+    #[error(transparent)]
+    State(#[from] Fault),
 }
 
 /// The folder that entries move to, and when.
@@ -73,14 +76,19 @@ impl Archive {
         })
     }
 
-    /// Moves entries until `until`, a multiple of [`GROUP`], out of the log; returns the first that is left.
+    /// Moves entries until `until`, whole tiles of the tree, out of the log; returns the first that is left.
     async fn take(&self, audit: &NodeAudit, until: u64) -> Result<u64, ArchiveError> {
         let mut first = audit.kept_from();
         while first < until {
             let end = (first + FILE_ENTRIES).min(until);
             let mut leaves = Vec::new();
-            while let Some(next) = Some(first + leaves.len() as u64).filter(|next| *next < end) {
-                leaves.extend(audit.kept(next, end - next)?);
+            while first + (leaves.len() as u64) < end {
+                let next = first + leaves.len() as u64;
+                let kept = audit.kept(next, end - next)?;
+                if kept.is_empty() {
+                    return Err(AuditFault::Gap { index: next }.into());
+                }
+                leaves.extend(kept);
             }
             let hashes = audit.hashes(first, end - first)?;
             let archive = self.clone();
@@ -113,16 +121,15 @@ impl Archive {
                 .open(&part)?;
             let mut out = BufWriter::new(file);
             for leaf in leaves {
-                let length = u32::try_from(leaf.len()).map_err(|_| io::Error::from(io::ErrorKind::InvalidInput))?;
-                out.write_all(&length.to_be_bytes())?;
-                out.write_all(leaf)?;
+                write_framed(&mut out, leaf)?;
             }
             out.into_inner().map_err(io::IntoInnerError::into_error)?.sync_all()?;
             read(&part)
         };
         let back = written().map_err(|reason| self.failed(&part, reason))?;
-        let same = |place: usize, hash: &Hash| back.get(place).is_some_and(|leaf| leaf_hash(leaf) == *hash);
-        if let Some(place) = (0..hashes.len()).find(|place| hashes.get(*place).is_none_or(|hash| !same(*place, hash))) {
+        let differs = |place: usize, hash: &Hash| back.get(place).is_none_or(|leaf| leaf_hash(leaf) != *hash);
+        let wrong = hashes.iter().enumerate().find(|(place, hash)| differs(*place, hash));
+        if let Some((place, _)) = wrong {
             return Err(ArchiveError::Changed {
                 path: part,
                 index: first + place as u64,
@@ -165,25 +172,16 @@ impl Archive {
     }
 }
 
-/// The entries of a file, each as u32be(length) ‖ entry.
 fn read(path: &Path) -> io::Result<Vec<Bytes>> {
     let mut file = BufReader::new(File::open(path)?);
     let mut leaves = Vec::new();
-    loop {
-        let mut length = [0; 4];
-        match file.read_exact(&mut length) {
-            Ok(()) => {}
-            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Ok(leaves),
-            Err(error) => return Err(error),
-        }
-        let length = usize::try_from(u32::from_be_bytes(length)).unwrap_or(usize::MAX);
-        if length > LEAF_BYTES_MAX || leaves.len() as u64 >= FILE_ENTRIES {
+    while let Some(leaf) = read_framed(&mut file, LEAF_BYTES_MAX)? {
+        if leaves.len() as u64 >= FILE_ENTRIES {
             return Err(io::ErrorKind::InvalidData.into());
         }
-        let mut leaf = vec![0; length];
-        file.read_exact(&mut leaf)?;
-        leaves.push(leaf.into());
+        leaves.push(leaf);
     }
+    Ok(leaves)
 }
 
 /// Moves entries to the archive as they become old, for as long as the node runs.
@@ -191,11 +189,9 @@ pub(crate) async fn work(member: Arc<Member>) {
     let Some(archive) = member.audit.archive() else { return };
     let pause = (archive.keep / 4).clamp(LOOK_AGAIN.0, LOOK_AGAIN.1);
     loop {
-        match old(&member, archive) {
-            Ok(until) => match archive.take(&member.audit, until).await {
-                Ok(kept_from) => tracing::debug!(kept_from, "old audit entries are in the archive"),
-                Err(why) => tracing::error!(%why, "audit entries were not archived; they stay in the database"),
-            },
+        let moved = async { archive.take(&member.audit, old(&member, archive)?).await };
+        match moved.await {
+            Ok(kept_from) => tracing::debug!(kept_from, "old audit entries are in the archive"),
             Err(why) => tracing::error!(%why, "audit entries were not archived; they stay in the database"),
         }
         tokio::time::sleep(pause).await;
@@ -203,19 +199,17 @@ pub(crate) async fn work(member: Arc<Member>) {
 }
 
 /// Until where entries are old enough, and under an anchor: others know of them.
-fn old(member: &Member, archive: &Archive) -> Result<u64, AuditFault> {
+fn old(member: &Member, archive: &Archive) -> Result<u64, ArchiveError> {
     let kept_from = member.audit.kept_from();
     let keep_ms = u64::try_from(archive.keep.as_millis()).unwrap_or(u64::MAX);
     let Some(before_ms) = member.shown.load().log_time_ms.checked_sub(keep_ms) else {
         return Ok(kept_from);
     };
-    let anchored = cosign::anchored(member, member.node).ok().flatten();
-    let anchored = anchored
-        .map_or(0, |anchor| anchor.head.size)
-        .min(member.audit.durable());
+    let anchored = cosign::anchored(member, member.node)?.map_or(0, |anchor| anchor.head.size);
+    let anchored = anchored.min(member.audit.durable());
     let mut until = kept_from;
-    while until + GROUP <= anchored {
-        let last = member.audit.kept(until + GROUP - 1, 1)?.pop();
+    while until + TILE_WIDTH <= anchored {
+        let last = member.audit.kept(until + TILE_WIDTH - 1, 1)?.pop();
         let time_ms = last
             .and_then(|leaf| audit::decode(leaf).ok())
             .map(|leaf| leaf.log_time_ms);
@@ -223,7 +217,7 @@ fn old(member: &Member, archive: &Archive) -> Result<u64, AuditFault> {
         if time_ms.is_none_or(|time_ms| time_ms > before_ms) {
             break;
         }
-        until += GROUP;
+        until += TILE_WIDTH;
     }
     Ok(until)
 }

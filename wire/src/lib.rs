@@ -10,6 +10,7 @@ pub mod change;
 pub mod codes;
 pub mod command;
 pub mod frame;
+pub mod framed;
 pub mod ids;
 pub mod limits;
 pub mod path;

@@ -22,6 +22,7 @@ use symbolon_crypto::limits::NOTE_BYTES_MAX;
 use symbolon_crypto::merkle::Frontier;
 use symbolon_crypto::provider::AwsLc;
 use symbolon_wire::audit::LEAF_BYTES_MAX;
+use symbolon_wire::framed::{read_array, read_framed, write_framed};
 use symbolon_wire::limits::ROSTER_BYTES_MAX;
 use symbolon_wire::roster::Roster;
 use symbolon_wire::{Code, Message, v1};
@@ -121,7 +122,7 @@ pub fn verify_dir(dir: &Path, pinned: &Hash) -> Result<Audited, Error> {
     let path = dir.join(HASHES);
     let mut frontier = Frontier::new();
     let mut hashes = open(&path)?;
-    while let Some(hash) = read_hash(&mut hashes).map_err(|error| broken(&path, &error))? {
+    while let Some(hash) = read_array::<32>(&mut hashes).map_err(|error| broken(&path, &error))? {
         frontier.append(hash, |_, _, _| {});
     }
     // Hashes that lead to the signed root are those of the true leaves; others say nothing.
@@ -135,7 +136,7 @@ pub fn verify_dir(dir: &Path, pinned: &Hash) -> Result<Audited, Error> {
         if index >= checkpoint.size() {
             return Err(told(Defect::Changed { index }));
         }
-        let expected = read_hash(&mut hashes).map_err(|error| broken(&dir.join(HASHES), &error))?;
+        let expected = read_array::<32>(&mut hashes).map_err(|error| broken(&dir.join(HASHES), &error))?;
         if let (true, Some(hash)) = (leaf.is_empty(), expected) {
             verifier.push_hash(hash);
             continue;
@@ -203,45 +204,4 @@ fn read_whole(path: &Path, most: usize) -> Result<Bytes, Error> {
         ));
     }
     Ok(bytes.into())
-}
-
-fn write_framed(out: &mut impl Write, bytes: &[u8]) -> io::Result<()> {
-    let length = u32::try_from(bytes.len()).map_err(|_| io::Error::from(ErrorKind::InvalidInput))?;
-    out.write_all(&length.to_be_bytes())?;
-    out.write_all(bytes)
-}
-
-/// The next framed piece; `None` at the end.
-fn read_framed(from: &mut impl Read, most: usize) -> io::Result<Option<Bytes>> {
-    let Some(length) = read_array::<4>(from)? else {
-        return Ok(None);
-    };
-    let length = usize::try_from(u32::from_be_bytes(length)).map_err(|_| io::Error::from(ErrorKind::InvalidData))?;
-    if length > most {
-        let what = format!("a piece of {length} bytes; at most {most} are possible");
-        return Err(io::Error::new(ErrorKind::InvalidData, what));
-    }
-    let mut bytes = vec![0; length];
-    from.read_exact(&mut bytes)?;
-    Ok(Some(bytes.into()))
-}
-
-fn read_hash(from: &mut impl Read) -> io::Result<Option<Hash>> {
-    read_array::<32>(from)
-}
-
-/// The next `N` bytes; `None` if there are no more, an error if there are fewer.
-fn read_array<const N: usize>(from: &mut impl Read) -> io::Result<Option<[u8; N]>> {
-    let mut bytes = [0; N];
-    let mut filled = 0;
-    while let Some(rest) = bytes.get_mut(filled..).filter(|rest| !rest.is_empty()) {
-        match from.read(rest) {
-            Ok(0) if filled == 0 => return Ok(None),
-            Ok(0) => return Err(ErrorKind::UnexpectedEof.into()),
-            Ok(count) => filled += count,
-            Err(error) if error.kind() == ErrorKind::Interrupted => {}
-            Err(error) => return Err(error),
-        }
-    }
-    Ok(Some(bytes))
 }
