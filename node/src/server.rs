@@ -382,15 +382,17 @@ async fn answer_of(answering: &Answering<'_>, kind: request::Kind) -> Result<res
 /// place for it and needs no stranger's, so that a node that comes back during a flood is let in.
 async fn serve_peer(member: &Arc<Member>, connection: &Connection, leaf: &Leaf) {
     let certified = |identity| leaf.issued_by(identity, member.provider.as_ref()).is_ok();
-    let claimed = member.roster.nodes.iter().find(|node| certified(&node.identity));
-    let place = claimed.map(|node| member.guests.peer(node.index, connection));
-    let shown = match place {
-        Some(_) => introduced(member, connection, leaf).await,
-        None => None,
-    };
-    let Some((node, statement, budgets)) = shown else {
+    let refuse = || {
         tracing::warn!(source = %connection.remote_address(), "a connection claims to be a node and is not");
-        return connection.close(3_u32.into(), b"not a node");
+        connection.close(3_u32.into(), b"not a node");
+    };
+    let claimed = member.roster.nodes.iter().find(|node| certified(&node.identity));
+    let Some(claimed) = claimed.map(|node| node.index) else {
+        return refuse();
+    };
+    let _place = member.guests.peer(claimed, connection);
+    let Some((node, statement, budgets)) = introduced(member, connection, leaf, claimed).await else {
+        return refuse();
     };
     connection.set_max_concurrent_bi_streams(VarInt::from_u32(PEER_STREAMS));
     connection.set_receive_window(VarInt::from_u32(PEER_WINDOW));
@@ -404,11 +406,12 @@ async fn serve_peer(member: &Arc<Member>, connection: &Connection, leaf: &Leaf) 
     }
 }
 
-/// Which boot of which node it is, and the budget of what it sends.
+/// Which boot it is of the node whose identity key issued the certificate, and the budget of what it sends.
 async fn introduced(
     member: &Arc<Member>,
     connection: &Connection,
     leaf: &Leaf,
+    certified: u16,
 ) -> Option<(u16, v1::BootKeys, Budgets)> {
     introduce(member, connection).await?;
     let first = tokio::time::timeout(HANDSHAKE, connection.accept_bi()).await.ok()?;
@@ -423,8 +426,9 @@ async fn introduced(
         return None;
     };
     let (node, boot) = member.keep_boot(&statement)?;
-    let identity = &member.roster.node(node)?.identity;
-    leaf.issued_by(identity, member.provider.as_ref()).ok()?;
+    if node != certified {
+        return None;
+    }
     if let Some(newer) = member.fences.superseding(node, &BootId::of(&statement)) {
         send.write_all(&admission::refusal(newer)).await.ok()?;
         send.finish().ok()?;
