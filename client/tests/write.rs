@@ -11,7 +11,7 @@ mod common;
 
 use common::{Cluster, impatient, options};
 use std::time::{Duration, Instant};
-use symbolon_client::{Code, Level, MetadataChange, Misdeed, Options, PutOptions, Who, v1};
+use symbolon_client::{Client, Code, Level, MetadataChange, Misdeed, Options, PutOptions, Who, v1};
 use symbolon_wire::Message;
 
 const PATH: &str = "prod/stripe/key";
@@ -21,6 +21,21 @@ fn cas(previous: u64) -> PutOptions {
         cas: Some(previous),
         ..PutOptions::default()
     }
+}
+
+/// Writes so many paths at once.
+async fn write_many(client: &Client, count: usize) {
+    let mut writes = tokio::task::JoinSet::new();
+    for i in 0..count {
+        let client = client.clone();
+        writes.spawn(async move {
+            client
+                .put(&format!("many/{i}"), b"value", PutOptions::default())
+                .await
+                .unwrap()
+        });
+    }
+    writes.join_all().await;
 }
 
 #[tokio::test]
@@ -75,17 +90,7 @@ async fn writers_of_one_client_do_not_conflict_and_those_of_two_get_through() {
 async fn writes_to_many_paths_at_once_share_one_session() {
     let cluster = Cluster::start(3).await;
     let client = cluster.client().await;
-    let mut writes = tokio::task::JoinSet::new();
-    for i in 0..50 {
-        let client = client.clone();
-        writes.spawn(async move {
-            client
-                .put(&format!("many/{i}"), b"value", PutOptions::default())
-                .await
-                .unwrap()
-        });
-    }
-    writes.join_all().await;
+    write_many(&client, 50).await;
     assert_eq!(cluster.log.lock().unwrap().sessions.len(), 1);
 }
 
@@ -353,17 +358,7 @@ async fn many_writes_at_once_are_confirmed_together() {
     let asked = || (1..=3).map(|node| cluster.count(node, "outcomes")).sum::<usize>();
     assert_eq!(asked(), 1);
     cluster.all_behave(|node| node.delay = Duration::from_millis(20));
-    let mut writes = tokio::task::JoinSet::new();
-    for i in 0..64 {
-        let client = client.clone();
-        writes.spawn(async move {
-            client
-                .put(&format!("many/{i}"), b"value", PutOptions::default())
-                .await
-                .unwrap()
-        });
-    }
-    writes.join_all().await;
+    write_many(&client, 64).await;
     assert!(asked() < 48, "{} questions", asked());
 }
 
