@@ -18,7 +18,7 @@ use crate::limits::{PAYLOAD_BYTES_MAX, TERMS_AHEAD_MAX};
 use crate::log::{FaultCell, LogAdapter};
 use crate::network::Network;
 use crate::progress::{Progress, Sample, Unapplied};
-use crate::receive::{Own, Receiver};
+use crate::receive::Receiver;
 use crate::snapshot::{SnapshotGuard, SnapshotMeta, SnapshotRefused};
 use crate::storage::{Storage, StoreFault};
 use crate::transport::Transport;
@@ -238,6 +238,7 @@ impl Consensus {
             incarnation: settings.incarnation,
             voters: settings.voters.clone(),
             incoming: tokio::sync::Mutex::new(None),
+            heard: tokio::sync::Mutex::default(),
             last_refusal: std::sync::Mutex::new(None),
             terms: crate::receive::terms(),
         };
@@ -378,11 +379,8 @@ impl Consensus {
 
     /// Answers a frame of member `from`, as its channel authenticates it.
     pub async fn receive(&self, from: u64, frame: Bytes) -> Bytes {
-        let own = Own {
-            term: self.inner.log.term(),
-            last: self.inner.log.last(),
-        };
-        self.inner.receiver.receive(from, frame, own).await
+        let term = self.inner.log.term();
+        self.inner.receiver.receive(from, frame, term).await
     }
 
     /// This member's index.

@@ -192,6 +192,19 @@ impl Peer {
     }
 }
 
+/// What deposes the leader of `vote` if the `target` follows the one of `higher`. Two leaders of one term are the work of
+/// a malicious member: the target could follow nobody else before the next term.
+fn later(higher: Vote, vote: Vote, target: u64) -> Option<Vote> {
+    let (theirs, own) = (higher.leader_id, vote.leader_id);
+    if higher > vote {
+        Some(higher)
+    } else if theirs.term == own.term && theirs.voted_for != own.voted_for {
+        Some(Vote::new(own.term.saturating_add(1), target))
+    } else {
+        None
+    }
+}
+
 /// A member that answers wrongly is treated like one that does not answer, with a pause before the next attempt.
 fn unreachable_by<E: std::error::Error + 'static>(error: &E) -> Failure {
     RPCError::Unreachable(Unreachable::new(error))
@@ -223,11 +236,12 @@ impl RaftNetworkV2<TypeConfig> for Peer {
             // openraft takes these on trust and would stop on a conflict before the first entry, or on a 'higher' vote
             // that is not higher.
             Reply::Append(AppendReply::Conflict) if previous.is_some() => Ok(AppendEntriesResponse::Conflict),
-            Reply::Append(AppendReply::HigherVote(higher))
-                if higher > vote && credible(&higher, vote.leader_id.term) && self.is_believed() =>
-            {
-                Ok(AppendEntriesResponse::HigherVote(higher))
-            }
+            Reply::Append(AppendReply::HigherVote(higher)) => match later(higher, vote, self.target) {
+                Some(later) if credible(&later, vote.leader_id.term) && self.is_believed() => {
+                    Ok(AppendEntriesResponse::HigherVote(later))
+                }
+                _ => Err(unreachable_by(&Refusal::Inconsistent)),
+            },
             _ => Err(unreachable_by(&Refusal::Inconsistent)),
         }
     }

@@ -4,7 +4,9 @@
 //! refused here.
 
 use std::collections::BTreeSet;
+use std::pin::pin;
 use std::sync::{Arc, Mutex};
+use std::task::Poll;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -36,6 +38,8 @@ pub(crate) struct Receiver {
     pub(crate) last_refusal: Mutex<Option<SnapshotRefused>>,
     /// How often each member may raise the term.
     pub(crate) terms: Allowance,
+    /// Held from the check of a frame until openraft has it, so that nothing is committed in between.
+    pub(crate) heard: tokio::sync::Mutex<Heard>,
 }
 
 /// Nobody can tell whether a member was elected, or stands because it hears nothing: each later term ends the leader that
@@ -44,12 +48,15 @@ pub(crate) fn terms() -> Allowance {
     Allowance::new(10, Duration::from_secs(10))
 }
 
-/// Where this member stands when a frame arrives.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Own {
-    pub(crate) term: u64,
-    /// The last entry of its log.
-    pub(crate) last: Option<LogId>,
+/// What leaders have said.
+#[derive(Default)]
+pub(crate) struct Heard {
+    /// The end of the log as the newest entries leave it, and the vote of the leader that sent them: what follows it differs
+    /// from nothing.
+    end: Option<(Vote, LogId)>,
+    /// The last leader that contradicted what is committed. Were it heard any further, even its heartbeats would keep the
+    /// others from electing one that does not.
+    contradicted: Option<Vote>,
 }
 
 /// A snapshot on its way.
@@ -64,10 +71,10 @@ pub(crate) struct Incoming {
 }
 
 impl Receiver {
-    /// Answers one frame of member `from`.
-    pub(crate) async fn receive(&self, from: u64, frame: Bytes, own: Own) -> Bytes {
+    /// Answers one frame of member `from`; `term` is the one that this member is in.
+    pub(crate) async fn receive(&self, from: u64, frame: Bytes, term: u64) -> Bytes {
         let reply = match Request::decode(frame) {
-            Ok(request) => self.handle(from, request, own).await.unwrap_or_else(Reply::Refused),
+            Ok(request) => self.handle(from, request, term).await.unwrap_or_else(Reply::Refused),
             Err(malformed) => {
                 tracing::warn!(from, %malformed, "a member sent a malformed frame");
                 Reply::Refused(Refusal::Malformed)
@@ -76,13 +83,13 @@ impl Receiver {
         reply.encode()
     }
 
-    async fn handle(&self, from: u64, request: Request, own: Own) -> Result<Reply, Refusal> {
+    async fn handle(&self, from: u64, request: Request, term: u64) -> Result<Reply, Refusal> {
         let bars = self.gate.bars().ok_or(Refusal::NotAdmitted)?;
-        if request.vote().is_some_and(|vote| !credible(vote, own.term)) {
+        if request.vote().is_some_and(|vote| !credible(vote, term)) {
             tracing::warn!(from, "a member claims a term that no elections lead to");
             return Err(Refusal::Inconsistent);
         }
-        if request.raises(own.term) && !self.may_raise(from) {
+        if request.raises(term) && !self.may_raise(from) {
             tracing::warn!(from, "a member has raised the term too often of late");
             return Err(Refusal::TooManyTerms);
         }
@@ -95,21 +102,16 @@ impl Receiver {
             } => {
                 check_append(from, &vote, previous, &entries)?;
                 check_members(&self.voters, &entries)?;
-                if previous != own.last && self.contradicts(vote, previous, &entries).await? {
-                    tracing::warn!(from, "a leader contradicts entries that are committed here");
-                    return Err(Refusal::Contradicts);
-                }
                 if !entries.is_empty() {
                     self.store.writable().map_err(|_| Refusal::NoRoom)?;
                 }
-                let rpc = AppendEntriesRequest {
+                let response = self.append(AppendEntriesRequest {
                     vote,
                     prev_log_id: previous,
                     entries,
                     leader_commit: commit,
-                };
-                let response = self.raft.append_entries(rpc).await.map_err(|_| Refusal::Stopped)?;
-                Ok(Reply::Append(match response {
+                });
+                Ok(Reply::Append(match response.await? {
                     AppendEntriesResponse::Success | AppendEntriesResponse::PartialSuccess(_) => AppendReply::Done,
                     AppendEntriesResponse::Conflict => AppendReply::Conflict,
                     AppendEntriesResponse::HigherVote(vote) => AppendReply::HigherVote(vote),
@@ -120,6 +122,7 @@ impl Receiver {
                 if barred(&rpc, bars) {
                     return self.deny(bars).await;
                 }
+                self.check_last(&rpc).await?;
                 let response = self.raft.vote(rpc).await.map_err(|_| Refusal::Stopped)?;
                 Ok(Reply::Vote {
                     vote: response.vote,
@@ -132,6 +135,7 @@ impl Receiver {
                 if barred(&rpc, bars) {
                     return self.deny(bars).await;
                 }
+                self.check_last(&rpc).await?;
                 let response = self.raft.pre_vote(rpc).await.map_err(|_| Refusal::Stopped)?;
                 Ok(Reply::Vote {
                     vote: response.vote,
@@ -152,6 +156,45 @@ impl Receiver {
                 records,
             } => self.chunk(from, transfer, number, last, records).await,
         }
+    }
+
+    /// openraft takes entries where some are committed for the same ones, and in debug builds stops if they cannot be.
+    async fn append(
+        &self,
+        rpc: AppendEntriesRequest<TypeConfig>,
+    ) -> Result<AppendEntriesResponse<TypeConfig>, Refusal> {
+        let mut heard = self.heard.lock().await;
+        if heard.contradicted == Some(rpc.vote) {
+            return Err(Refusal::Contradicts);
+        }
+        let last = rpc.entries.last().map(|entry| entry.log_id);
+        if rpc.prev_log_id.is_some_and(|id| heard.end == Some((rpc.vote, id))) {
+            heard.end = last.map(|id| (rpc.vote, id)).or(heard.end);
+        } else {
+            let mut compared = self.compare(&rpc, &mut heard).await?;
+            if compared.later {
+                // This member may lead, and commit on its own until it hears of the later leader.
+                let told = self.raft.append_entries(AppendEntriesRequest {
+                    vote: rpc.vote,
+                    prev_log_id: None,
+                    entries: Vec::new(),
+                    leader_commit: None,
+                });
+                told.await.map_err(|_| Refusal::Stopped)?;
+                compared = self.compare(&rpc, &mut heard).await?;
+            }
+            let reaches = last.filter(|id| compared.last.is_none_or(|own| own.index <= id.index));
+            heard.end = reaches.map(|id| (rpc.vote, id));
+        }
+        let mut response = pin!(self.raft.append_entries(rpc));
+        // Asked once, it is in openraft's queue, which is longer than what all members may have under way.
+        let at_once = futures::poll!(response.as_mut());
+        drop(heard);
+        let response = match at_once {
+            Poll::Ready(response) => response,
+            Poll::Pending => response.await,
+        };
+        response.map_err(|_| Refusal::Stopped)
     }
 
     fn may_raise(&self, from: u64) -> bool {
@@ -270,6 +313,8 @@ impl Receiver {
                 source: Source::Staged(staging),
             },
         };
+        let mut heard = self.heard.lock().await;
+        heard.end = None;
         let response = self
             .raft
             .install_full_snapshot(vote, snapshot)
@@ -284,18 +329,44 @@ impl Receiver {
         Refusal::Snapshot
     }
 
-    /// Whether a leader claims another entry where one is committed here. openraft takes such entries for its own. What an
-    /// earlier leader sent late may differ, and openraft refuses it by its vote.
-    async fn contradicts(&self, vote: Vote, previous: Option<LogId>, entries: &[Entry]) -> Result<bool, Refusal> {
-        let claimed: Vec<LogId> = previous
-            .into_iter()
-            .chain(entries.iter().map(|one| one.log_id))
-            .collect();
+    /// Refuses another entry where one is committed here. What an earlier leader sent late may differ; openraft refuses that
+    /// by its vote.
+    async fn compare(&self, rpc: &AppendEntriesRequest<TypeConfig>, heard: &mut Heard) -> Result<Compared, Refusal> {
+        let vote = rpc.vote;
+        let entries = rpc.entries.iter().map(|one| one.log_id);
+        let claimed: Vec<LogId> = rpc.prev_log_id.into_iter().chain(entries).collect();
+        let compared = self.raft.with_raft_state(move |state| {
+            let committed = state.local_committed().copied();
+            let contradicts = || contradicted(&claimed, committed, |index| state.log_ids.get(index));
+            Compared {
+                later: vote > *state.vote_ref(),
+                contradicts: vote >= *state.vote_ref() && contradicts(),
+                last: state.log_ids.last().copied(),
+            }
+        });
+        let compared = compared.await.map_err(|_| Refusal::Stopped)?;
+        if compared.contradicts {
+            tracing::warn!(
+                from = vote.leader_id.voted_for,
+                "a leader contradicts entries that are committed here"
+            );
+            heard.contradicted = Some(vote);
+            return Err(Refusal::Contradicts);
+        }
+        Ok(compared)
+    }
+
+    /// A candidate that an upstart gave entries of a later term would win over all that is committed.
+    async fn check_last(&self, ballot: &VoteRequest<TypeConfig>) -> Result<(), Refusal> {
+        let claimed = Vec::from_iter(ballot.last_log_id);
         let contradicts = self.raft.with_raft_state(move |state| {
             let committed = state.local_committed().copied();
-            vote >= *state.vote_ref() && contradicted(&claimed, committed, |index| state.log_ids.get(index))
+            contradicted(&claimed, committed, |index| state.log_ids.get(index))
         });
-        contradicts.await.map_err(|_| Refusal::Stopped)
+        if contradicts.await.map_err(|_| Refusal::Stopped)? {
+            return Err(Refusal::Contradicts);
+        }
+        Ok(())
     }
 
     /// No vote, and what the candidate needs to get further: the term, which openraft adopts, and the log to reach.
@@ -318,6 +389,15 @@ impl Receiver {
     pub(crate) fn node(&self) -> u64 {
         self.node
     }
+}
+
+/// A leader's frame beside what this member has.
+struct Compared {
+    /// Its vote comes after the one that counts.
+    later: bool,
+    contradicts: bool,
+    /// The last entry that this member has.
+    last: Option<LogId>,
 }
 
 /// Whether a candidate stands in a term, or with a log, for which this member may have promised otherwise before it

@@ -13,7 +13,7 @@ use crate::apply::{Opening, StateAdapter};
 use crate::frame::{AppendReply, Ballot, Malformed, Refusal, Reply, Request};
 use crate::log::{FaultCell, LogAdapter};
 use crate::types::{
-    Entry, EntryPayload, KIND_APPLICATION, Membership, Payload, StoredMembership, TypeConfig, Vote, log_id,
+    Entry, EntryPayload, KIND_APPLICATION, LogId, Membership, Payload, StoredMembership, TypeConfig, Vote, log_id,
 };
 use crate::{Committed, Fatal, Outcome, Progress, Records, SnapshotMeta, StateMachine, Storage, View};
 
@@ -99,10 +99,19 @@ pub fn reencoded_meta(bytes: &[u8]) -> Option<Bytes> {
 
 /// What a leader of `term` sends who claims the entries `previous` and `entry`, each as term and index.
 pub fn append(term: u64, leader: u64, previous: (u64, u64), entry: (u64, u64)) -> Bytes {
+    appended(term, leader, previous, entry, None)
+}
+
+/// As [`append`], and the entry is committed by it.
+pub fn append_committed(term: u64, leader: u64, previous: (u64, u64), entry: (u64, u64)) -> Bytes {
+    appended(term, leader, previous, entry, Some(log_id(entry.0, entry.1)))
+}
+
+fn appended(term: u64, leader: u64, previous: (u64, u64), entry: (u64, u64), commit: Option<LogId>) -> Bytes {
     let append = Request::Append {
         vote: Vote::new_committed(term, leader),
         previous: Some(log_id(previous.0, previous.1)),
-        commit: None,
+        commit,
         entries: vec![Entry {
             log_id: log_id(entry.0, entry.1),
             payload: EntryPayload::Blank,

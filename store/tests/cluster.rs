@@ -15,8 +15,11 @@ use std::time::{Duration, Instant};
 use common::{Net, eventually, leader, members, open, propose, put, start};
 use symbolon_consensus::frame::Refusal;
 use symbolon_consensus::limits::TERMS_AHEAD_MAX;
-use symbolon_consensus::testing::{append, refusal};
+use symbolon_consensus::testing::{append, append_committed, refusal};
 use symbolon_consensus::{Consensus, Storage, View};
+
+/// Says what a test has it say. A real member of this index would not know what it has said.
+const UPSTART: u64 = 9;
 
 struct Three {
     net: Net,
@@ -112,16 +115,11 @@ async fn a_member_that_makes_up_terms_ends_few_leaders() {
     let all: Vec<&Consensus> = three.members.iter().collect();
     let before = propose(&all, put("a", "1")).await.unwrap();
     equal_chains(&all, before.index).await;
-    let upstart = all
-        .iter()
-        .map(|m| m.node())
-        .find(|node| *node != all[0].node())
-        .unwrap();
     let (mut refused, begun) = (0, all[0].status().term);
     for _ in 0..100 {
         let term = all[0].status().term + 1;
         let last = (before.term, before.index);
-        let reply = all[0].receive(upstart, append(term, upstart, last, (term, before.index + 1)));
+        let reply = all[0].receive(UPSTART, append(term, UPSTART, last, (term, before.index + 1)));
         refused += u32::from(refusal(reply.await).unwrap() == Some(Refusal::TooManyTerms));
     }
     assert!(refused > 80, "{refused} of 100 were refused");
@@ -130,10 +128,14 @@ async fn a_member_that_makes_up_terms_ends_few_leaders() {
         "terms {begun} to {}",
         all[0].status().term
     );
-    // The upstart may lead in truth; then it is heard again after ten seconds.
-    let goes_on = async || {
+    goes_on(&all).await;
+}
+
+/// Writes once more; everybody has it. Whoever spent its terms is heard again after ten seconds.
+async fn goes_on(members: &[&Consensus]) -> u64 {
+    let proposed = async {
         loop {
-            for member in &all {
+            for member in members {
                 if let Ok(after) = member.propose(put("a", "2")).await {
                     return after;
                 }
@@ -141,13 +143,67 @@ async fn a_member_that_makes_up_terms_ends_few_leaders() {
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
     };
-    let after = tokio::time::timeout(Duration::from_secs(30), goes_on()).await.unwrap();
-    all[0]
-        .progress()
-        .wait_index(after.index, Duration::from_secs(30))
-        .await
-        .unwrap();
-    equal_chains(&all, after.index).await;
+    let after = tokio::time::timeout(Duration::from_secs(30), proposed).await.unwrap();
+    for member in members {
+        let applied = member.progress().wait_index(after.index, Duration::from_secs(30)).await;
+        applied.unwrap_or_else(|late| panic!("member {}: {late}", member.node()));
+    }
+    equal_chains(members, after.index).await;
+    after.index
+}
+
+/// Of a later term than all that is committed, they would win it elections, and nobody could follow it then.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_member_that_was_given_entries_nobody_elected_is_led_back() {
+    let three = three().await;
+    let all: Vec<&Consensus> = three.members.iter().collect();
+    for given in [1, 5] {
+        let written = goes_on(&all).await;
+        let leads = leader(&all).await;
+        let victim = *all.iter().find(|m| m.node() != leads).unwrap();
+        let term = victim.status().term + 3;
+        let mut last = (victim.status().term, written);
+        for _ in 0..given {
+            let next = (term, last.1 + 1);
+            let reply = victim.receive(UPSTART, append(term, UPSTART, last, next)).await;
+            assert_eq!(refusal(reply).unwrap(), None);
+            last = next;
+        }
+        goes_on(&all).await;
+    }
+}
+
+/// An entry was compared with what is committed while another frame, or the member's own leading, committed more.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn entries_that_contradict_those_being_committed_do_not_end_a_member() {
+    let three = three().await;
+    let all: Vec<&Consensus> = three.members.iter().collect();
+    for micros in [300, 900] {
+        goes_on(&all).await;
+        let leads = leader(&all).await;
+        let leading = *all.iter().find(|m| m.node() == leads).unwrap();
+        let (last, term) = (leading.progress().applied(), leading.status().term);
+        let against = async {
+            tokio::time::sleep(Duration::from_micros(micros)).await;
+            let frame = append(term + 1, UPSTART, (term, last), (term + 1, last + 1));
+            leading.receive(UPSTART, frame).await
+        };
+        let _ = tokio::join!(leading.propose(put("a", "2")), against);
+    }
+    let last = goes_on(&all).await;
+    let leads = leader(&all).await;
+    let follower = *all.iter().find(|m| m.node() != leads).unwrap();
+    let term = follower.status().term;
+    let tell = |entry| append_committed(term + 2, UPSTART, (term, last), entry);
+    let (_, refused) = tokio::join!(
+        follower.receive(UPSTART, tell((term + 1, last + 1))),
+        follower.receive(UPSTART, tell((term + 2, last + 1)))
+    );
+    assert_eq!(refusal(refused).unwrap(), Some(Refusal::Contradicts));
+    for member in &all {
+        let ended = tokio::time::timeout(Duration::from_millis(100), member.ended()).await;
+        assert!(ended.is_err(), "member {} ended", member.node());
+    }
 }
 
 /// A write that was handed to the leader is handed on then (`node/src/submit.rs`).
