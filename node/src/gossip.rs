@@ -242,7 +242,7 @@ fn take_tick(member: &Member, tick: v1::Tick) {
     let mut ticks = lock(&member.ticks);
     let newer = ticks
         .get(&tick.node)
-        .is_none_or(|known| (tick.boot_counter, tick.time_ms) > (known.boot_counter, known.time_ms));
+        .is_none_or(|known| (tick.boot_counter, tick.sequence) > (known.boot_counter, known.sequence));
     // Apply checks the signature; a wrong one costs its own node's reading.
     if newer {
         ticks.insert(tick.node, tick);
@@ -253,7 +253,7 @@ fn take_tick(member: &Member, tick: v1::Tick) {
 pub(crate) async fn ticks(member: Arc<Member>) {
     let mut every = tokio::time::interval(TICK_EVERY);
     every.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
-    let mut apart = false;
+    let (mut apart, mut sequence) = (false, 0);
     loop {
         every.tick().await;
         if member.standing().refusal().is_some() {
@@ -272,13 +272,15 @@ pub(crate) async fn ticks(member: Arc<Member>) {
                 tracing::warn!(apart_ms, "this node's clock and log time agree again");
             }
         }
-        let Ok(signature) = member.boot.signing.sign(&signer.tick(time_ms)) else {
+        sequence += 1;
+        let Ok(signature) = member.boot.signing.sign(&signer.tick(sequence, time_ms)) else {
             tracing::error!("a clock reading cannot be signed");
             continue;
         };
         let tick = v1::Tick {
             node: member.node.into(),
             boot_counter: signer.boot_counter,
+            sequence,
             time_ms,
             signature: Bytes::copy_from_slice(&signature),
         };

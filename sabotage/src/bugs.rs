@@ -128,6 +128,9 @@ bugs! {
     "Log time stands still."
     LogTimeStandsStill "log-time-stands-still" at "state/src/clock.rs" breaks "claim 10"
         Fails "state/tests/commands.rs" "log_time_is_the_lower_median_and_never_goes_back";
+    "A clock that was ahead counts as ahead until it would have been right."
+    WrongClockRemembered "wrong-clock-remembered" at "state/src/clock.rs" breaks "docs/proofs.md: clocks that jump"
+        Fails "state/tests/commands.rs" "clocks_that_were_an_hour_ahead_one_after_the_other_and_are_right_again_do_not_hold_log_time_up";
     "A clock reading counts without its node's signature."
     TickUnsigned "tick-unsigned" at "state/src/machine.rs" breaks "claim 10"
         Fails "state/tests/commands.rs" "a_tick_of_an_earlier_boot_or_by_another_node_counts_nothing";

@@ -4,6 +4,7 @@ use crate::keys;
 use crate::records::{Clock as ClockRecord, Reading};
 use crate::view::{Fault, Records, View, load, store};
 use symbolon_wire::roster::Roster;
+use symbolon_wire::v1;
 
 /// The median may be this far ahead and still be followed at once, ms.
 const STEP_MS_MAX: u64 = 60_000;
@@ -25,6 +26,7 @@ impl Clock {
             .map(|node| Reading {
                 node: node.index.into(),
                 boot_counter: 0,
+                sequence: 0,
                 time_ms: roster.created_ms,
             })
             .collect();
@@ -53,21 +55,31 @@ impl Clock {
         self.record.log_time_ms
     }
 
-    /// Takes one reading; only a later one than that node's last counts.
-    pub(crate) fn take(&mut self, node: u16, boot_counter: u64, time_ms: u64) {
-        let found = self
-            .record
-            .readings
-            .iter_mut()
-            .find(|reading| reading.node == u32::from(node));
-        let Some(reading) = found else { return };
-        let later = time_ms > reading.time_ms;
+    /// Whether the node made this reading after its last one here, whatever it shows: a clock that was ahead may be right
+    /// again, and one that was ahead for a second must not count as ahead for as long as it was ahead.
+    pub(crate) fn is_newer(&self, tick: &v1::Tick) -> bool {
+        let mut readings = self.record.readings.iter();
+        readings.any(|last| {
+            last.node == tick.node && (tick.boot_counter, tick.sequence) > (last.boot_counter, last.sequence)
+        })
+    }
+
+    /// Takes a node's newest reading.
+    pub(crate) fn take(&mut self, tick: &v1::Tick) {
+        let mut readings = self.record.readings.iter_mut();
+        let Some(reading) = readings.find(|reading| reading.node == tick.node) else {
+            return;
+        };
         #[cfg(feature = "sabotage")]
-        let later = later || symbolon_sabotage::Bug::LogTimeGoesBack.on();
-        if later {
-            reading.time_ms = time_ms;
-            reading.boot_counter = boot_counter;
+        if symbolon_sabotage::Bug::WrongClockRemembered.on() && tick.time_ms < reading.time_ms {
+            return;
         }
+        *reading = Reading {
+            node: tick.node,
+            boot_counter: tick.boot_counter,
+            sequence: tick.sequence,
+            time_ms: tick.time_ms,
+        };
     }
 
     /// Moves log time as far as the readings allow.

@@ -270,14 +270,19 @@ impl Machine {
     fn ticks(&mut self, records: &mut dyn Records, ticks: &v1::Ticks) -> Result<Vec<Effect>, Fault> {
         let mut clock = Clock::read(records)?;
         for tick in ticks.ticks.iter().take(SIGNATURES_MAX) {
+            // Leaders log a node's last reading again and again; it is verified once.
+            if !clock.is_newer(tick) {
+                continue;
+            }
             let Some((signer, _)) = self.node_signer(tick.node, tick.boot_counter) else {
                 continue;
             };
-            let signed = self.signed_by(&signer, &signer.tick(tick.time_ms), &tick.signature);
+            let statement = signer.tick(tick.sequence, tick.time_ms);
+            let signed = self.signed_by(&signer, &statement, &tick.signature);
             #[cfg(feature = "sabotage")]
             let signed = signed || symbolon_sabotage::Bug::TickUnsigned.on();
             if signed {
-                clock.take(signer.node, tick.boot_counter, tick.time_ms);
+                clock.take(tick);
             }
         }
         clock.advance(self.roster.threshold.into());

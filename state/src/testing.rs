@@ -12,6 +12,7 @@ use rand_core::{Rng, SeedableRng};
 use std::collections::BTreeMap;
 use std::ops::Bound;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use symbolon_crypto::dealing::{Dealt, Write, deal};
 use symbolon_crypto::enc::sha256;
 use symbolon_crypto::hedge::Hedge;
@@ -170,6 +171,8 @@ pub struct World {
     pub index: u64,
     /// Log time that the next command is made at, ms.
     pub now_ms: u64,
+    /// How many clock readings were made.
+    ticks: AtomicU64,
 }
 
 fn random<const N: usize>(rng: &mut ChaCha20Rng) -> [u8; N] {
@@ -275,6 +278,7 @@ impl World {
             machine,
             index: 0,
             now_ms: BIRTH_MS,
+            ticks: AtomicU64::new(0),
         };
         for position in 0..n {
             world.boot(position);
@@ -355,10 +359,12 @@ impl World {
     /// A clock reading of a node.
     pub fn tick(&self, position: usize, time_ms: u64) -> v1::Tick {
         let signer = self.signer(position);
-        let signature = self.nodes[position].signing.sign(&signer.tick(time_ms));
+        let sequence = self.ticks.fetch_add(1, Ordering::Relaxed) + 1;
+        let signature = self.nodes[position].signing.sign(&signer.tick(sequence, time_ms));
         v1::Tick {
             node: signer.node.into(),
             boot_counter: signer.boot_counter,
+            sequence,
             time_ms,
             signature: copy(&signature),
         }

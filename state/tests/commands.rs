@@ -298,6 +298,38 @@ fn log_time_is_the_lower_median_and_never_goes_back() {
 }
 
 #[test]
+fn clocks_that_were_an_hour_ahead_one_after_the_other_and_are_right_again_do_not_hold_log_time_up() {
+    let mut world = World::new(3, 3, 1);
+    let hour = 3_600_000;
+    let at = BIRTH_MS + 1_000;
+    for wrong in 0..2 {
+        let ticks = vec![world.tick(wrong, at + hour)];
+        world.apply(Kind::Ticks.number(), v1::Ticks { ticks }.encode_to_vec().into());
+        world.tick_all(at);
+    }
+    assert_eq!(world.log_time_ms(), at);
+    let ticks = vec![world.tick(0, at), world.tick(1, at + 5_000), world.tick(2, at + 5_000)];
+    let (kind, older) = (
+        Kind::Ticks.number(),
+        v1::Ticks {
+            ticks: ticks[..1].to_vec(),
+        },
+    );
+    world.apply(kind, v1::Ticks { ticks }.encode_to_vec().into());
+    assert_eq!(world.log_time_ms(), at + 5_000);
+    let later = vec![world.tick(0, at + 9_000), world.tick(1, at + 4_000)];
+    world.apply(kind, v1::Ticks { ticks: later }.encode_to_vec().into());
+    world.apply(kind, older.encode_to_vec().into());
+    let ticks = vec![world.tick(1, at + 9_000)];
+    world.apply(kind, v1::Ticks { ticks }.encode_to_vec().into());
+    assert_eq!(
+        world.log_time_ms(),
+        at + 9_000,
+        "a reading of before that is told again changes nothing"
+    );
+}
+
+#[test]
 fn after_a_long_outage_t_clocks_must_agree_before_log_time_jumps() {
     let (mut world, _) = world();
     let hour = 3_600_000;

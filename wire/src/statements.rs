@@ -47,9 +47,9 @@ impl Signer {
         self.statement(b"symbolon/v1/feature", &[&level.to_be_bytes()])
     }
 
-    /// A clock reading, ms.
-    pub fn tick(&self, time_ms: u64) -> Vec<u8> {
-        self.statement(b"symbolon/v1/tick", &[&time_ms.to_be_bytes()])
+    /// This boot's clock reading number `sequence`, ms.
+    pub fn tick(&self, sequence: u64, time_ms: u64) -> Vec<u8> {
+        self.statement(b"symbolon/v1/tick", &[&sequence.to_be_bytes(), &time_ms.to_be_bytes()])
     }
 
     /// A chain head.

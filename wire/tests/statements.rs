@@ -44,7 +44,7 @@ fn all(signer: &Signer) -> Vec<(&'static str, Vec<u8>)> {
             signer.boot(&hash(1), b"signing key", b"tls key", b"checkpoint key"),
         ),
         ("feature", signer.feature(7)),
-        ("tick", signer.tick(1_800_000_000_000)),
+        ("tick", signer.tick(8, 1_800_000_000_000)),
         ("head", signer.head(9, &hash(2))),
         ("fragment-ok", signer.fragment_ok(&[4, 5])),
         ("complaint", signer.complaint(6, &hash(3))),
@@ -199,7 +199,7 @@ proptest! {
         let statements = [
             one.boot(&chain, &noise, &noise, &noise),
             one.feature(number as u32),
-            one.tick(number),
+            one.tick(number, number),
             one.head(number, &chain),
             one.fragment_ok(&indices),
             one.complaint(number, &noise),

@@ -245,7 +245,7 @@ fn take_tick(member: &Member, tick: v1::Tick) {
     let mut ticks = lock(&member.ticks);
     let newer = ticks
         .get(&tick.node)
-        .is_none_or(|known| (tick.boot_counter, tick.time_ms) > (known.boot_counter, known.time_ms));
+        .is_none_or(|known| (tick.boot_counter, tick.sequence) > (known.boot_counter, known.sequence));
     if newer {
         ticks.insert(tick.node, tick);
     }
@@ -255,17 +255,20 @@ fn take_tick(member: &Member, tick: v1::Tick) {
 pub(super) async fn ticks(member: Arc<Member>) {
     let mut every = tokio::time::interval(TICK_EVERY);
     every.set_missed_tick_behavior(MissedTickBehavior::Skip);
+    let mut sequence = 0;
     loop {
         every.tick().await;
         if member.refusal().is_some() {
             continue;
         }
+        sequence += 1;
         let (signer, time_ms) = (&member.signer, member.clock.wall_ms());
         let tick = v1::Tick {
             node: member.node.into(),
             boot_counter: signer.boot_counter,
+            sequence,
             time_ms,
-            signature: Bytes::copy_from_slice(&member.signing.sign(&signer.tick(time_ms))),
+            signature: Bytes::copy_from_slice(&member.signing.sign(&signer.tick(sequence, time_ms))),
         };
         take_tick(&member, tick.clone());
         let leads = member.leads();
