@@ -120,7 +120,7 @@ impl Inner {
     /// Asks one node until there are no questions left for it.
     async fn ask_on(&self, node: Arc<Node>, between: Between) {
         loop {
-            let waiting = self.questions.next(between);
+            let mut waiting = self.questions.next(between);
             let Some(min_index) = waiting.iter().map(|one| one.index).max() else {
                 return;
             };
@@ -129,9 +129,12 @@ impl Inner {
                 min_index,
             });
             let answer = ask::<v1::OutcomesReply>(node.clone(), encode(request), self.net.options.request_timeout);
-            let mut answer = answer
-                .await
-                .map(|reply| (reply.outcomes.into_iter(), reply.state_index));
+            let answer = tokio::select! {
+                answer = answer => answer,
+                // Others have confirmed them all. That this node is slow is remembered.
+                () = given_up(&mut waiting) => continue,
+            };
+            let mut answer = answer.map(|reply| (reply.outcomes.into_iter(), reply.state_index));
             for one in waiting {
                 let heard = match &mut answer {
                     Ok((outcomes, at)) => Ok((outcomes.next().unwrap_or_default(), *at)),
@@ -141,6 +144,12 @@ impl Inner {
                 let _ = one.heard.send(heard);
             }
         }
+    }
+}
+
+async fn given_up(waiting: &mut [Waiting]) {
+    for one in waiting {
+        one.heard.closed().await;
     }
 }
 

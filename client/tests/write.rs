@@ -363,6 +363,29 @@ async fn many_writes_at_once_are_confirmed_together() {
 }
 
 #[tokio::test]
+async fn a_node_that_does_not_say_what_it_recorded_is_soon_asked_last() {
+    let cluster = Cluster::start(3).await;
+    let quick = Options {
+        write_spare_delay: options().spare_delay,
+        ..options()
+    };
+    let client = cluster.client_of(cluster.bot.clone(), quick).await.unwrap();
+    for silent in [1, 3] {
+        cluster.all_behave(|node| node.silent = false);
+        cluster.behave(silent, |node| node.silent = true);
+        for _ in 0..2 {
+            client.put(PATH, b"value", PutOptions::default()).await.unwrap();
+        }
+        let since = Instant::now();
+        for _ in 0..10 {
+            client.put(PATH, b"value", PutOptions::default()).await.unwrap();
+        }
+        let (took, spare_delay) = (since.elapsed(), options().spare_delay);
+        assert!(took < spare_delay * 5, "{took:?} with node {silent} silent");
+    }
+}
+
+#[tokio::test]
 async fn an_outcome_told_as_an_error_with_its_log_index_is_an_outcome() {
     let cluster = Cluster::start(3).await;
     cluster.all_behave(|node| node.refuses_as_errors = true);
