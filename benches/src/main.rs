@@ -12,12 +12,14 @@ mod instructions;
 mod load;
 mod measure;
 mod outages;
+mod plot;
 mod rows;
 mod table;
 
 use clap::{Parser, ValueEnum};
 use load::LoadError;
 use rows::Bench;
+use std::path::PathBuf;
 use std::process::ExitCode;
 use symbolon_client::{Error as ClientError, PutOptions};
 use symbolon_devcluster::{AgentError, ClusterError, CreateError};
@@ -63,6 +65,9 @@ struct Cli {
     /// Minutes of load, with the memory of each
     #[arg(long, default_value_t = 60)]
     soak_minutes: u32,
+    /// Draws reads, writes and etcd's puts over the number in flight, as SVG
+    #[arg(long)]
+    plot: Option<PathBuf>,
     /// Authors, each of one secret that is read
     #[arg(long, default_value_t = 1000)]
     dealers: usize,
@@ -105,6 +110,8 @@ enum BenchError {
     Load(#[from] LoadError),
     #[error(transparent)]
     Measure(#[from] measure::MeasureError),
+    #[error(transparent)]
+    Plot(#[from] plot::PlotError),
     #[error(transparent)]
     Etcd(#[from] etcd::EtcdError),
     #[error("a task failed: {0}")]

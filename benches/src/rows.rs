@@ -4,6 +4,7 @@ use crate::etcd::{self, Etcd};
 use crate::instructions;
 use crate::load::{self, Doer, Done, Kind, Load, Paths};
 use crate::measure::{self, Usage};
+use crate::plot::Figures;
 use crate::table::Table;
 use crate::{BenchError, Cli, Rows, put_options};
 use bytes::Bytes;
@@ -136,20 +137,27 @@ impl<'a> Bench<'a> {
     /// Reads and writes at each number in flight; writes in turn with puts to etcd.
     pub(crate) async fn base(&mut self) -> Result<(), BenchError> {
         let etcd = self.etcd().await?;
-        let mut table = Table::new();
+        let (mut table, mut figures) = (Table::new(), Figures::default());
         for &in_flight in &self.cli.in_flight {
             let doers = vec![self.doer(Kind::Read)];
-            self.row(&mut table, "read", in_flight, doers).await?;
+            let done = self.row(&mut table, "read", in_flight, doers).await?;
+            figures.add("read", in_flight, &done);
         }
         for &in_flight in &self.cli.in_flight {
             let doers = vec![self.doer(Kind::Write)];
             let ours = self.row(&mut table, "write", in_flight, doers).await?;
+            figures.add("write", in_flight, &ours);
             if let Some(etcd) = &etcd {
                 let theirs = self.put(&mut table, etcd, in_flight).await?;
+                figures.add("etcd put", in_flight, &theirs);
                 self.ratios.push((in_flight, ours.per_second(), theirs.per_second()));
             }
         }
         table.print();
+        if let Some(file) = &self.cli.plot {
+            figures.draw(file)?;
+            println!("plot: {}", file.display());
+        }
         println!(
             "CPU-µs: all three nodes together, and the client, an operation. Syncs: all three nodes together, an operation."
         );
