@@ -20,7 +20,7 @@ use crate::progress::Progress;
 use crate::records::Record;
 use crate::snapshot::{SnapshotData, SnapshotGuard, SnapshotMeta, SnapshotRefused, Source, StateRoot};
 use crate::storage::{Staging, Storage};
-use crate::types::{Entry, EntryPayload, LogId, Raft, RaftSnapshot, TypeConfig, Vote, term_of};
+use crate::types::{Entry, EntryPayload, LogId, Raft, RaftSnapshot, TypeConfig, Vote, log_id, term_of};
 
 /// The receiving side of one member.
 pub(crate) struct Receiver {
@@ -54,9 +54,47 @@ pub(crate) struct Heard {
     /// The end of the log as the newest entries leave it, and the vote of the leader that sent them: what follows it differs
     /// from nothing.
     end: Option<(Vote, LogId)>,
+    /// The last of those entries that is known to be on disk here, and from which index on all are of that leader's term.
+    /// openraft takes what a leader calls committed for applied soon, whatever it is, and compares it by term before
+    /// index; a made-up one would have entries skipped or changed. So no more than this is passed on.
+    kept: Option<LogId>,
+    own_from: u64,
+    /// Changes with whatever may take entries away.
+    turn: u64,
     /// The last leader that contradicted what is committed. Were it heard any further, even its heartbeats would keep the
     /// others from electing one that does not.
     contradicted: Option<Vote>,
+}
+
+impl Heard {
+    /// Frames of another leader come, or earlier entries again: what was known of the log's end holds no more.
+    fn begin(&mut self, end: Option<(Vote, LogId)>) {
+        self.end = end;
+        self.kept = None;
+        self.own_from = u64::MAX;
+        self.turn += 1;
+    }
+
+    /// Whether a frame of the leader of `vote` is known to take nothing away: it follows the last entry, or only names one.
+    fn goes_on(&self, vote: &Vote, previous: Option<LogId>, bare: bool) -> bool {
+        let Some((_, end)) = self.end.filter(|(of, _)| of == vote) else {
+            return false;
+        };
+        let named = |id: LogId| term_of(&id) == vote.leader_id.term && (self.own_from..=end.index).contains(&id.index);
+        previous == Some(end) || bare && previous.is_none_or(named)
+    }
+
+    /// What is committed here if `claimed` is.
+    fn committed(&self, vote: &Vote, claimed: Option<LogId>) -> Option<LogId> {
+        let (claimed, kept) = (claimed?, self.kept?);
+        if claimed.index >= kept.index {
+            Some(kept)
+        } else if claimed.index >= self.own_from {
+            Some(log_id(vote.leader_id.term, claimed.index))
+        } else {
+            None
+        }
+    }
 }
 
 /// A snapshot on its way.
@@ -161,15 +199,16 @@ impl Receiver {
     /// openraft takes entries where some are committed for the same ones, and in debug builds stops if they cannot be.
     async fn append(
         &self,
-        rpc: AppendEntriesRequest<TypeConfig>,
+        mut rpc: AppendEntriesRequest<TypeConfig>,
     ) -> Result<AppendEntriesResponse<TypeConfig>, Refusal> {
         let mut heard = self.heard.lock().await;
         if heard.contradicted == Some(rpc.vote) {
             return Err(Refusal::Contradicts);
         }
         let last = rpc.entries.last().map(|entry| entry.log_id);
-        if rpc.prev_log_id.is_some_and(|id| heard.end == Some((rpc.vote, id))) {
-            heard.end = last.map(|id| (rpc.vote, id)).or(heard.end);
+        let vote = rpc.vote;
+        if heard.goes_on(&vote, rpc.prev_log_id, last.is_none()) {
+            heard.end = last.map(|id| (vote, id)).or(heard.end);
         } else {
             let mut compared = self.compare(&rpc, &mut heard).await?;
             if compared.later {
@@ -184,8 +223,19 @@ impl Receiver {
                 compared = self.compare(&rpc, &mut heard).await?;
             }
             let reaches = last.filter(|id| compared.last.is_none_or(|own| own.index <= id.index));
-            heard.end = reaches.map(|id| (rpc.vote, id));
+            let stays = rpc
+                .prev_log_id
+                .filter(|id| last.is_none() && compared.last == Some(*id));
+            if last.is_some() || !compared.has_previous || heard.end.is_none_or(|(of, _)| of != vote) {
+                heard.begin(reaches.or(stays).map(|id| (vote, id)));
+            }
         }
+        let mut own = rpc.entries.iter().map(|entry| entry.log_id);
+        if let Some(first) = own.find(|id| term_of(id) == vote.leader_id.term) {
+            heard.own_from = heard.own_from.min(first.index);
+        }
+        rpc.leader_commit = heard.committed(&vote, rpc.leader_commit);
+        let (reached, turn) = (last.or(rpc.prev_log_id), heard.turn);
         let mut response = pin!(self.raft.append_entries(rpc));
         // Asked once, it is in openraft's queue, which is longer than what all members may have under way.
         let at_once = futures::poll!(response.as_mut());
@@ -194,7 +244,14 @@ impl Receiver {
             Poll::Ready(response) => response,
             Poll::Pending => response.await,
         };
-        response.map_err(|_| Refusal::Stopped)
+        let response = response.map_err(|_| Refusal::Stopped)?;
+        if matches!(response, AppendEntriesResponse::Success) {
+            let mut heard = self.heard.lock().await;
+            if heard.turn == turn && heard.end.is_some() {
+                heard.kept = heard.kept.max(reached);
+            }
+        }
+        Ok(response)
     }
 
     fn may_raise(&self, from: u64) -> bool {
@@ -314,7 +371,7 @@ impl Receiver {
             },
         };
         let mut heard = self.heard.lock().await;
-        heard.end = None;
+        heard.begin(None);
         let response = self
             .raft
             .install_full_snapshot(vote, snapshot)
@@ -332,15 +389,16 @@ impl Receiver {
     /// Refuses another entry where one is committed here. What an earlier leader sent late may differ; openraft refuses that
     /// by its vote.
     async fn compare(&self, rpc: &AppendEntriesRequest<TypeConfig>, heard: &mut Heard) -> Result<Compared, Refusal> {
-        let vote = rpc.vote;
+        let (vote, previous) = (rpc.vote, rpc.prev_log_id);
         let entries = rpc.entries.iter().map(|one| one.log_id);
-        let claimed: Vec<LogId> = rpc.prev_log_id.into_iter().chain(entries).collect();
+        let claimed: Vec<LogId> = previous.into_iter().chain(entries).chain(rpc.leader_commit).collect();
         let compared = self.raft.with_raft_state(move |state| {
             let committed = state.local_committed().copied();
             let contradicts = || contradicted(&claimed, committed, |index| state.log_ids.get(index));
             Compared {
                 later: vote > *state.vote_ref(),
                 contradicts: vote >= *state.vote_ref() && contradicts(),
+                has_previous: previous.is_none_or(|id| state.log_ids.get(id.index) == Some(id)),
                 last: state.log_ids.last().copied(),
             }
         });
@@ -396,6 +454,8 @@ struct Compared {
     /// Its vote comes after the one that counts.
     later: bool,
     contradicts: bool,
+    /// It has the entry that the frame's follow.
+    has_previous: bool,
     /// The last entry that this member has.
     last: Option<LogId>,
 }
@@ -489,7 +549,7 @@ fn check_ballot(from: u64, ballot: Ballot) -> Result<VoteRequest<TypeConfig>, Re
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::types::{Membership, log_id};
+    use crate::types::Membership;
 
     fn blanks(ids: &[(u64, u64)]) -> Vec<Entry> {
         ids.iter()

@@ -102,9 +102,9 @@ pub fn append(term: u64, leader: u64, previous: (u64, u64), entry: (u64, u64)) -
     appended(term, leader, previous, entry, None)
 }
 
-/// As [`append`], and the entry is committed by it.
-pub fn append_committed(term: u64, leader: u64, previous: (u64, u64), entry: (u64, u64)) -> Bytes {
-    appended(term, leader, previous, entry, Some(log_id(entry.0, entry.1)))
+/// As [`append`], and calls another entry committed.
+pub fn append_committed(term: u64, leader: u64, previous: (u64, u64), entry: (u64, u64), commit: (u64, u64)) -> Bytes {
+    appended(term, leader, previous, entry, Some(log_id(commit.0, commit.1)))
 }
 
 fn appended(term: u64, leader: u64, previous: (u64, u64), entry: (u64, u64), commit: Option<LogId>) -> Bytes {

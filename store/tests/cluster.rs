@@ -173,6 +173,37 @@ async fn a_member_that_was_given_entries_nobody_elected_is_led_back() {
     }
 }
 
+/// openraft takes it for applied soon, as it is: entries were skipped, changed although they were committed, or never
+/// applied again, and the highest number there is ended the member.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_made_up_end_of_what_is_committed_skips_and_changes_nothing() {
+    let three = three().await;
+    let all: Vec<&Consensus> = three.members.iter().collect();
+    let made_up: [fn((u64, u64)) -> (u64, u64); 5] = [
+        |(term, index)| (term, index + 4),
+        |(term, index)| (term, index + 1_000),
+        |(term, _)| (term, u64::MAX),
+        |(term, _)| (term + 1, 1),
+        |(term, index)| (term + 1, index + 1),
+    ];
+    for commit in made_up {
+        let written = goes_on(&all).await;
+        let leads = leader(&all).await;
+        let victim = *all.iter().find(|m| m.node() != leads).unwrap();
+        let term = victim.status().term;
+        let last = (term, written);
+        let frame = append_committed(term + 1, UPSTART, last, (term + 1, written + 1), commit(last));
+        let replied = refusal(victim.receive(UPSTART, frame).await).unwrap();
+        assert!(matches!(replied, None | Some(Refusal::Contradicts)), "{replied:?}");
+        let other = append(term + 1, UPSTART, (term, written - 1), (term + 1, written));
+        let replied = refusal(victim.receive(UPSTART, other).await).unwrap();
+        assert_eq!(replied, Some(Refusal::Contradicts), "after {:?}", commit(last));
+        for _ in 0..6 {
+            goes_on(&all).await;
+        }
+    }
+}
+
 /// An entry was compared with what is committed while another frame, or the member's own leading, committed more.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn entries_that_contradict_those_being_committed_do_not_end_a_member() {
@@ -194,10 +225,14 @@ async fn entries_that_contradict_those_being_committed_do_not_end_a_member() {
     let leads = leader(&all).await;
     let follower = *all.iter().find(|m| m.node() != leads).unwrap();
     let term = follower.status().term;
-    let tell = |entry| append_committed(term + 2, UPSTART, (term, last), entry);
+    let first = (term + 1, last + 1);
+    let told = follower.receive(UPSTART, append(term + 2, UPSTART, (term, last), first));
+    assert_eq!(refusal(told.await).unwrap(), None);
+    let commits = append_committed(term + 2, UPSTART, first, (term + 1, last + 2), first);
+    let contradicts = append(term + 2, UPSTART, (term, last), (term + 2, last + 1));
     let (_, refused) = tokio::join!(
-        follower.receive(UPSTART, tell((term + 1, last + 1))),
-        follower.receive(UPSTART, tell((term + 2, last + 1)))
+        follower.receive(UPSTART, commits),
+        follower.receive(UPSTART, contradicts)
     );
     assert_eq!(refusal(refused).unwrap(), Some(Refusal::Contradicts));
     for member in &all {
