@@ -9,7 +9,15 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 pub(crate) struct LogClock(Mutex<Option<(u64, Instant)>>);
 
 impl LogClock {
-    /// A node said this.
+    /// Takes one node's word for an earlier time only. A command signed for a later one could be held back, told to be
+    /// expired, and count when nobody expects it any more.
+    pub(crate) fn heard_from_one(&self, log_time_ms: u64) {
+        if log_time_ms < self.now_ms() {
+            self.heard(log_time_ms);
+        }
+    }
+
+    /// The nodes said this.
     pub(crate) fn heard(&self, log_time_ms: u64) {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some((log_time_ms, Instant::now()));
     }
@@ -38,5 +46,15 @@ mod tests {
         assert!(clock.now_ms() > 1_700_000_000_000);
         clock.heard(5_000);
         assert!((5_000..6_000).contains(&clock.now_ms()));
+    }
+
+    #[test]
+    fn one_node_moves_it_back_and_never_on() {
+        let clock = LogClock::default();
+        clock.heard(5_000);
+        clock.heard_from_one(1_000_000);
+        assert!((5_000..6_000).contains(&clock.now_ms()));
+        clock.heard_from_one(3_000);
+        assert!((3_000..4_000).contains(&clock.now_ms()));
     }
 }

@@ -62,7 +62,7 @@ impl Inner {
     }
 
     fn resolved(&self, reply: &v1::ResolveReply) -> Result<Resolved, symbolon_wire::command::CommandError> {
-        self.clock.heard(reply.log_time_ms);
+        self.clock.heard_from_one(reply.log_time_ms);
         let secret = match reply.secret.len() {
             0 => SecretId(rand::random()),
             _ => SecretId(fixed("secret", &reply.secret)?),

@@ -128,6 +128,15 @@ impl Peer {
         }
     }
 
+    /// What the receiver of a snapshot says whom it follows.
+    fn followed(&self, theirs: Vote, vote: Vote) -> Result<Vote, StreamingError<TypeConfig>> {
+        let later = theirs > vote;
+        if credible(&theirs, vote.leader_id.term) && (!later || self.is_believed()) {
+            return Ok(theirs);
+        }
+        Err(NetworkError::new(&Refusal::Inconsistent).into())
+    }
+
     fn is_believed(&self) -> bool {
         #[cfg(feature = "sabotage")]
         if symbolon_sabotage::Bug::LaterLeaderBelieved.on() {
@@ -152,10 +161,9 @@ impl Peer {
             meta: Box::new(data.meta.clone()),
             evidence,
         };
-        let ours = vote.leader_id.term;
         match self.snapshot_call(&offer).await? {
             // The peer needs it no more, or has seen a newer leader.
-            Reply::Installed { vote } if credible(&vote, ours) => return Ok(vote),
+            Reply::Installed { vote: theirs } => return self.followed(theirs, vote),
             Reply::Taken => {}
             _ => return Err(NetworkError::new(&Refusal::Inconsistent).into()),
         }
@@ -178,7 +186,7 @@ impl Peer {
                 })
                 .await?
             {
-                Reply::Installed { vote } if last && credible(&vote, ours) => return Ok(vote),
+                Reply::Installed { vote: theirs } if last => return self.followed(theirs, vote),
                 Reply::Taken if !last => number = number.saturating_add(1),
                 _ => return Err(NetworkError::new(&Refusal::Inconsistent).into()),
             }

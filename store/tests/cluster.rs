@@ -179,25 +179,20 @@ async fn a_member_that_was_given_entries_nobody_elected_is_led_back() {
 async fn a_made_up_end_of_what_is_committed_skips_and_changes_nothing() {
     let three = three().await;
     let all: Vec<&Consensus> = three.members.iter().collect();
-    let made_up: [fn((u64, u64)) -> (u64, u64); 5] = [
-        |(term, index)| (term, index + 4),
-        |(term, index)| (term, index + 1_000),
-        |(term, _)| (term, u64::MAX),
-        |(term, _)| (term + 1, 1),
-        |(term, index)| (term + 1, index + 1),
-    ];
-    for commit in made_up {
+    // Terms and indices on from the last entry's, but for the ends of the scale.
+    for (terms, index) in [(0, Ok(4)), (0, Ok(1_000)), (0, Err(u64::MAX)), (1, Err(1)), (1, Ok(1))] {
         let written = goes_on(&all).await;
         let leads = leader(&all).await;
         let victim = *all.iter().find(|m| m.node() != leads).unwrap();
         let term = victim.status().term;
         let last = (term, written);
-        let frame = append_committed(term + 1, UPSTART, last, (term + 1, written + 1), commit(last));
+        let commit = (term + terms, index.map_or_else(|end| end, |on: u64| written + on));
+        let frame = append_committed(term + 1, UPSTART, last, (term + 1, written + 1), commit);
         let replied = refusal(victim.receive(UPSTART, frame).await).unwrap();
         assert!(matches!(replied, None | Some(Refusal::Contradicts)), "{replied:?}");
         let other = append(term + 1, UPSTART, (term, written - 1), (term + 1, written));
         let replied = refusal(victim.receive(UPSTART, other).await).unwrap();
-        assert_eq!(replied, Some(Refusal::Contradicts), "after {:?}", commit(last));
+        assert_eq!(replied, Some(Refusal::Contradicts), "after {commit:?}");
         for _ in 0..6 {
             goes_on(&all).await;
         }
