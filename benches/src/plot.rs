@@ -90,7 +90,7 @@ impl Figures {
         }
         chart
             .configure_series_labels()
-            .position(SeriesLabelPosition::UpperLeft)
+            .position(SeriesLabelPosition::LowerRight)
             .background_style(WHITE.mix(0.8))
             .draw()
             .map_err(failed)
@@ -120,11 +120,17 @@ fn bounds(shown: impl Iterator<Item = f64>) -> Result<(f64, f64), PlotError> {
     ends.map(|(low, high)| (low * 0.7, high * 1.6)).ok_or(PlotError::Empty)
 }
 
+/// 1, 2 and 5 times each power of ten: more would overlap.
 fn number(value: &f64) -> String {
-    if *value >= 1.0 {
+    let shown = if *value >= 1.0 {
         format!("{value:.0}")
     } else {
         format!("{value}")
+    };
+    let leading = shown.chars().find(|digit| ('1'..='9').contains(digit));
+    match leading {
+        Some('1' | '2' | '5') => shown,
+        _ => String::new(),
     }
 }
 
