@@ -52,9 +52,12 @@ fn an_honest_leader_is_not_noticed_and_loses_nothing() {
 
 #[test]
 fn two_followers_that_are_told_different_entries_never_both_go_on() {
-    for played in played(&telling(Lie::Fork { victim: VICTIM.into() })) {
+    let all = played(&telling(Lie::Fork { victim: VICTIM.into() }));
+    // The victim may freeze, by the leader's head, before the other follower has applied as much.
+    let diverged = all.iter().filter(|played| played.diverged_ms.is_some()).count();
+    assert!(diverged > 0, "the lie made no difference");
+    for played in all {
         assert!(played.told > 0);
-        assert!(played.diverged_ms.is_some(), "the lie made no difference");
         assert!(played.froze.contains_key(&VICTIM), "the victim goes on");
         assert_eq!(played.serving, BTreeSet::from([OTHER]));
     }
