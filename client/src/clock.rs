@@ -1,4 +1,4 @@
-//! Log time as a client can know it: what a node last said, moved on by this machine's monotonic clock. A command's
+//! Log time as a client can know it: what the nodes last said, moved on by this machine's monotonic clock. A command's
 //! expiry is judged by log time, so a client whose wall clock is wrong can still write.
 
 use std::sync::{Mutex, PoisonError};

@@ -59,7 +59,7 @@ pub(crate) struct Heard {
     /// index; a made-up one would have entries skipped or changed. So no more than this is passed on.
     kept: Option<LogId>,
     own_from: u64,
-    /// Changes with whatever may take entries away.
+    /// Changes with whatever may take entries away, so that an answer to an earlier frame says nothing of `kept`.
     turn: u64,
     /// The last leader that contradicted what is committed. Were it heard any further, even its heartbeats would keep the
     /// others from electing one that does not.
@@ -201,12 +201,11 @@ impl Receiver {
         &self,
         mut rpc: AppendEntriesRequest<TypeConfig>,
     ) -> Result<AppendEntriesResponse<TypeConfig>, Refusal> {
+        let (vote, last) = (rpc.vote, rpc.entries.last().map(|entry| entry.log_id));
         let mut heard = self.heard.lock().await;
-        if heard.contradicted == Some(rpc.vote) {
+        if heard.contradicted == Some(vote) {
             return Err(Refusal::Contradicts);
         }
-        let last = rpc.entries.last().map(|entry| entry.log_id);
-        let vote = rpc.vote;
         if heard.goes_on(&vote, rpc.prev_log_id, last.is_none()) {
             heard.end = last.map(|id| (vote, id)).or(heard.end);
         } else {
@@ -214,7 +213,7 @@ impl Receiver {
             if compared.later {
                 // This member may lead, and commit on its own until it hears of the later leader.
                 let told = self.raft.append_entries(AppendEntriesRequest {
-                    vote: rpc.vote,
+                    vote,
                     prev_log_id: None,
                     entries: Vec::new(),
                     leader_commit: None,
@@ -454,7 +453,7 @@ struct Compared {
     /// Its vote comes after the one that counts.
     later: bool,
     contradicts: bool,
-    /// It has the entry that the frame's follow.
+    /// This member has the entry that those of the frame follow.
     has_previous: bool,
     /// The last entry that this member has.
     last: Option<LogId>,

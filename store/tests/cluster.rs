@@ -131,7 +131,8 @@ async fn a_member_that_makes_up_terms_ends_few_leaders() {
     goes_on(&all).await;
 }
 
-/// Writes once more; everybody has it. Whoever spent its terms is heard again after ten seconds.
+/// Writes once more, also where an outcome is unknown because the leader was ended meanwhile; everybody has it. Whoever
+/// spent its terms is heard again after ten seconds.
 async fn goes_on(members: &[&Consensus]) -> u64 {
     let proposed = async {
         loop {
@@ -210,6 +211,7 @@ async fn entries_that_contradict_those_being_committed_do_not_end_a_member() {
         let leading = *all.iter().find(|m| m.node() == leads).unwrap();
         let (last, term) = (leading.progress().applied(), leading.status().term);
         let against = async {
+            // Into the middle of the proposal's way; where that is cannot be waited for.
             tokio::time::sleep(Duration::from_micros(micros)).await;
             let frame = append(term + 1, UPSTART, (term, last), (term + 1, last + 1));
             leading.receive(UPSTART, frame).await
