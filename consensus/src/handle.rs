@@ -6,9 +6,9 @@ use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use bytes::Bytes;
+use openraft::ReadPolicy;
 use openraft::async_runtime::WatchReceiver as _;
 use openraft::errors::{ClientWriteError, RaftError};
-use openraft::raft::VoteRequest;
 use tokio::sync::{Semaphore, watch};
 
 use crate::apply::{Opening, StateAdapter};
@@ -18,11 +18,12 @@ use crate::limits::{PAYLOAD_BYTES_MAX, TERMS_AHEAD_MAX};
 use crate::log::{FaultCell, LogAdapter};
 use crate::network::Network;
 use crate::progress::{Progress, Sample, Unapplied};
-use crate::receive::Receiver;
+use crate::receive::{Receiver, enter_term};
+use crate::settings::is_vital;
 use crate::snapshot::{SnapshotGuard, SnapshotMeta, SnapshotRefused};
-use crate::storage::{Storage, StoreFault};
+use crate::storage::{Storage, StoreFault, Taking};
 use crate::transport::Transport;
-use crate::types::{KIND_APPLICATION, Payload, Raft, TypeConfig, Vote};
+use crate::types::{KIND_APPLICATION, Payload, Raft, TypeConfig};
 use crate::{Fatal, Settings, StateMachine};
 
 /// How often a stopping member looks whether its tasks are gone.
@@ -237,6 +238,7 @@ impl Consensus {
             gate: Arc::clone(&gate),
             incarnation: settings.incarnation,
             voters: settings.voters.clone(),
+            vital: settings.vital,
             incoming: tokio::sync::Mutex::new(None),
             heard: tokio::sync::Mutex::default(),
             last_refusal: std::sync::Mutex::new(None),
@@ -275,16 +277,15 @@ impl Consensus {
         }
     }
 
-    /// Where this member stands, as it tells a booted one: its own log and term, or what it was told itself where that is
-    /// further.
+    /// Where this member stands, as it tells a booted one: its own log and term. What it was told itself is not passed on: an
+    /// end of the log that nobody has would bar one member after the other.
     ///
     /// # Errors
     /// [`AdmitError::Stopped`].
     pub async fn standpoint(&self) -> Result<Standpoint, AdmitError> {
         let term = self.inner.raft.with_raft_state(|state| state.vote_ref().leader_id.term);
         let term = term.await.map_err(|_| AdmitError::Stopped)?;
-        let own = Standpoint::of(term, self.inner.log.last());
-        Ok(own.max(self.inner.gate.bars().unwrap_or_default()))
+        Ok(Standpoint::of(term, self.inner.log.last()))
     }
 
     /// The highest term that this member believes others to be in.
@@ -307,14 +308,8 @@ impl Consensus {
         let term = inner.raft.with_raft_state(|state| state.vote_ref().leader_id.term);
         let (term, last) = (term.await.map_err(|_| AdmitError::Stopped)?, inner.log.last());
         if term < heard.term {
-            // A vote for itself: it binds the term, as its own vote in that term would, and asks nobody.
-            let vote = VoteRequest {
-                vote: Vote::new(heard.term, inner.settings.node),
-                last_log_id: last,
-                leadership_transfer: true,
-            };
-            let taken = inner.raft.vote(vote).await.map_err(|_| AdmitError::Stopped)?;
-            if !taken.vote_granted {
+            let entered = enter_term(&inner.raft, heard.term, inner.settings.node).await;
+            if !entered.map_err(|_| AdmitError::Stopped)? {
                 return Err(AdmitError::Term { term: heard.term });
             }
         }
@@ -351,10 +346,13 @@ impl Consensus {
             .proposal_kib
             .try_acquire_many(kib)
             .map_err(|_| ProposeError::Overloaded)?;
-        inner.store.writable().map_err(|fault| match inner.fault.get() {
-            Some(stopped) => ProposeError::Fatal { fault: Some(stopped) },
-            None => ProposeError::NoRoom(fault),
-        })?;
+        if !is_vital(inner.settings.vital, &payload) {
+            let room = inner.store.writable(Taking::New);
+            room.map_err(|fault| match inner.fault.get() {
+                Some(stopped) => ProposeError::Fatal { fault: Some(stopped) },
+                None => ProposeError::NoRoom(fault),
+            })?;
+        }
         let write = inner.raft.client_write(payload);
         let Ok(written) = tokio::time::timeout(inner.settings.propose_timeout, write).await else {
             return Err(ProposeError::Unknown);
@@ -393,6 +391,13 @@ impl Consensus {
     #[must_use]
     pub fn leader(&self) -> Option<u64> {
         self.inner.raft.metrics().borrow_watched().current_leader
+    }
+
+    /// Whether this member leads, as a quorum says now, and has applied all that was committed before.
+    pub async fn leads(&self) -> bool {
+        let asked = self.inner.raft.ensure_linearizable(ReadPolicy::ReadIndex);
+        let told = tokio::time::timeout(self.inner.settings.call_timeout, asked).await;
+        matches!(told, Ok(Ok(_)))
     }
 
     /// Waits until `leader` is no longer the one that this member follows.
@@ -480,12 +485,20 @@ impl Consensus {
     /// # Errors
     /// [`StoreFault`] if the member has stopped.
     pub async fn adopt_mark(&self) -> Result<(), StoreFault> {
-        self.inner
-            .raft
-            .trigger()
-            .snapshot()
-            .await
-            .map_err(|_| self.fault().unwrap_or(StoreFault::Stopped))
+        let stopped = |_| self.fault().unwrap_or(StoreFault::Stopped);
+        let trigger = self.inner.raft.trigger();
+        trigger.snapshot().await.map_err(stopped)?;
+        match self.inner.log.followed_by(self.inner.settings.log_bytes_kept) {
+            // No further than the snapshot that is there by then; the next mark gets the rest.
+            Some(upto) => trigger.purge_log(upto).await.map_err(stopped),
+            None => Ok(()),
+        }
+    }
+
+    /// Bytes added to the log since this process started.
+    #[must_use]
+    pub fn log_grown(&self) -> u64 {
+        self.inner.log.grown()
     }
 
     /// Asks for an election now, without waiting for a timeout.

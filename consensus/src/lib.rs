@@ -50,6 +50,6 @@ pub use records::{Changes, NameKey, Record, Records, View};
 pub use runtime::{Runtime, SeedGuard};
 pub use settings::Settings;
 pub use snapshot::{NoSnapshots, SnapshotGuard, SnapshotMeta, SnapshotRefused};
-pub use storage::{Done, Durability, Frozen, Loaded, LogOp, Slot, Staging, Storage, StoreFault};
+pub use storage::{Done, Durability, Frozen, Loaded, LogOp, Slot, Staging, Storage, StoreFault, Taking};
 pub use transport::{Call, Transport, TransportError};
 pub use types::{KIND_APPLICATION, KIND_BLANK, KIND_MEMBERSHIP, Payload};

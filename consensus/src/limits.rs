@@ -68,6 +68,12 @@ pub const CHAIN_STRIDE: u64 = 256;
 /// Entries kept in the log although a snapshot holds them, so that a node that was briefly away needs no snapshot.
 pub const LOG_KEPT: u64 = 10_000;
 
+/// The same in bytes: with large entries fewer are kept.
+pub const LOG_BYTES_KEPT: u64 = 256 * 1024 * 1024;
+
+/// Bytes of one entry that may use the store's reserve, where [`crate::Settings::vital`] names its kind.
+pub const VITAL_BYTES_MAX: usize = 4096;
+
 /// How far ahead of a member's own term another one may claim to be. Honest members are ahead by the elections that it
 /// missed: one a second for half a year. A liar that names the highest term there is would leave none for an election.
 pub const TERMS_AHEAD_MAX: u64 = 1 << 24;

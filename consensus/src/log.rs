@@ -89,6 +89,16 @@ impl LogAdapter {
         lock(&self.shared.tail).last
     }
 
+    /// Bytes added to the log since this process started.
+    pub(crate) fn grown(&self) -> u64 {
+        lock(&self.shared.tail).grown
+    }
+
+    /// The newest known index after which so many bytes were added.
+    pub(crate) fn followed_by(&self, bytes: u64) -> Option<u64> {
+        lock(&self.shared.tail).followed_by(bytes)
+    }
+
     /// The durable term.
     pub(crate) fn term(&self) -> u64 {
         lock(&self.shared.vote).map_or(0, |vote| vote.leader_id.term)

@@ -14,7 +14,7 @@ use crate::allowance::Allowance;
 use crate::frame::{AppendReply, Ballot, Refusal, Reply, Request};
 use crate::gate::Gate;
 use crate::limits::{CHUNK_BYTES_MAX, CHUNK_RECORDS_MAX};
-use crate::receive::credible;
+use crate::receive::nearest;
 use crate::snapshot::{SnapshotData, SnapshotGuard, Source};
 use crate::transport::{Transport, TransportError};
 use crate::types::{RaftSnapshot, TypeConfig, Vote};
@@ -114,7 +114,8 @@ impl Peer {
             Request::Vote(ballot)
         };
         match self.call(RPCTypes::Vote, &request, option.soft_ttl()).await? {
-            Reply::Vote { vote, granted, last } if credible(&vote, rpc.vote.leader_id.term) => {
+            Reply::Vote { vote, granted, last } => {
+                let vote = nearest(vote, rpc.vote.leader_id.term);
                 // openraft goes on counting grants of an election after a rejection has raised its vote, and stops if
                 // they suffice. A candidate hears of a later term before it stands, when it asks whether it would win.
                 let later = vote > rpc.vote && !(pre && self.is_believed());
@@ -130,9 +131,8 @@ impl Peer {
 
     /// What the receiver of a snapshot says whom it follows.
     fn followed(&self, theirs: Vote, vote: Vote) -> Result<Vote, StreamingError<TypeConfig>> {
-        let later = theirs > vote;
-        if credible(&theirs, vote.leader_id.term) && (!later || self.is_believed()) {
-            return Ok(theirs);
+        if theirs <= vote || self.is_believed() {
+            return Ok(nearest(theirs, vote.leader_id.term));
         }
         Err(NetworkError::new(&Refusal::Inconsistent).into())
     }
@@ -205,7 +205,7 @@ impl Peer {
 fn later(higher: Vote, vote: Vote, target: u64) -> Option<Vote> {
     let (theirs, own) = (higher.leader_id, vote.leader_id);
     if higher > vote {
-        Some(higher)
+        Some(nearest(higher, own.term))
     } else if theirs.term == own.term && theirs.voted_for != own.voted_for {
         Some(Vote::new(own.term.saturating_add(1), target))
     } else {
@@ -245,9 +245,7 @@ impl RaftNetworkV2<TypeConfig> for Peer {
             // that is not higher.
             Reply::Append(AppendReply::Conflict) if previous.is_some() => Ok(AppendEntriesResponse::Conflict),
             Reply::Append(AppendReply::HigherVote(higher)) => match later(higher, vote, self.target) {
-                Some(later) if credible(&later, vote.leader_id.term) && self.is_believed() => {
-                    Ok(AppendEntriesResponse::HigherVote(later))
-                }
+                Some(later) if self.is_believed() => Ok(AppendEntriesResponse::HigherVote(later)),
                 _ => Err(unreachable_by(&Refusal::Inconsistent)),
             },
             _ => Err(unreachable_by(&Refusal::Inconsistent)),

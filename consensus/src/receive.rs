@@ -18,8 +18,9 @@ use crate::gate::{Gate, Standpoint};
 use crate::limits::TERMS_AHEAD_MAX;
 use crate::progress::Progress;
 use crate::records::Record;
+use crate::settings::is_vital;
 use crate::snapshot::{SnapshotData, SnapshotGuard, SnapshotMeta, SnapshotRefused, Source, StateRoot};
-use crate::storage::{Staging, Storage};
+use crate::storage::{Staging, Storage, Taking};
 use crate::types::{Entry, EntryPayload, LogId, Raft, RaftSnapshot, TypeConfig, Vote, log_id, term_of};
 
 /// The receiving side of one member.
@@ -33,6 +34,8 @@ pub(crate) struct Receiver {
     pub(crate) incarnation: u64,
     /// Who votes, by the roster; empty: not checked.
     pub(crate) voters: BTreeSet<u64>,
+    /// Kinds of entries that may use the store's reserve.
+    pub(crate) vital: &'static [u16],
     /// At most one snapshot is on its way; a new offer replaces it.
     pub(crate) incoming: tokio::sync::Mutex<Option<Incoming>>,
     pub(crate) last_refusal: Mutex<Option<SnapshotRefused>>,
@@ -122,11 +125,10 @@ impl Receiver {
     }
 
     async fn handle(&self, from: u64, request: Request, term: u64) -> Result<Reply, Refusal> {
-        let bars = self.gate.bars().ok_or(Refusal::NotAdmitted)?;
-        if request.vote().is_some_and(|vote| !credible(vote, term)) {
-            tracing::warn!(from, "a member claims a term that no elections lead to");
-            return Err(Refusal::Inconsistent);
+        if let Some(vote) = request.vote().filter(|vote| nearest(**vote, term) != **vote) {
+            return Err(self.come_closer(from, nearest(*vote, term)).await);
         }
+        let bars = self.gate.bars().ok_or(Refusal::NotAdmitted)?;
         if request.raises(term) && !self.may_raise(from) {
             tracing::warn!(from, "a member has raised the term too often of late");
             return Err(Refusal::TooManyTerms);
@@ -140,8 +142,9 @@ impl Receiver {
             } => {
                 check_append(from, &vote, previous, &entries)?;
                 check_members(&self.voters, &entries)?;
-                if !entries.is_empty() {
-                    self.store.writable().map_err(|_| Refusal::NoRoom)?;
+                if !entries.iter().all(|entry| self.is_vital(entry)) {
+                    let room = self.store.writable(Taking::Replicated);
+                    room.map_err(|_| Refusal::NoRoom)?;
                 }
                 let response = self.append(AppendEntriesRequest {
                     vote,
@@ -253,6 +256,30 @@ impl Receiver {
         Ok(response)
     }
 
+    /// A term that no elections lead to is not taken over. A malicious member may have led this one there in steps, though,
+    /// and then the others have to get there, too: this member goes as far as the other one could have sent it.
+    async fn come_closer(&self, from: u64, nearer: Vote) -> Refusal {
+        #[cfg(feature = "sabotage")]
+        if symbolon_sabotage::Bug::FarTermsRefused.on() {
+            return Refusal::Inconsistent;
+        }
+        if !self.may_raise(from) {
+            return Refusal::TooManyTerms;
+        }
+        tracing::warn!(from, "a member claims a term that no elections lead to");
+        match enter_term(&self.raft, nearer.leader_id.term, self.node).await {
+            Ok(_) => Refusal::Inconsistent,
+            Err(stopped) => stopped,
+        }
+    }
+
+    fn is_vital(&self, entry: &Entry) -> bool {
+        match &entry.payload {
+            EntryPayload::Normal(payload) => is_vital(self.vital, payload),
+            EntryPayload::Blank | EntryPayload::Membership(_) => true,
+        }
+    }
+
     fn may_raise(&self, from: u64) -> bool {
         #[cfg(feature = "sabotage")]
         if symbolon_sabotage::Bug::TermsWithoutEnd.on() {
@@ -283,7 +310,8 @@ impl Receiver {
             *crate::sync::lock(&self.last_refusal) = Some(refused);
             return Err(Refusal::Snapshot);
         }
-        self.store.writable().map_err(|_| Refusal::NoRoom)?;
+        let room = self.store.writable(Taking::Replicated);
+        room.map_err(|_| Refusal::NoRoom)?;
         let mut incoming = self.incoming.lock().await;
         // The old staging goes first: the store has room for one.
         *incoming = None;
@@ -465,9 +493,28 @@ fn barred(ballot: &VoteRequest<TypeConfig>, bars: Standpoint) -> bool {
     ballot.vote.leader_id.term <= bars.term && bars.term > 0 || ballot.last_log_id < bars.last_id()
 }
 
-/// Whether a member in `term` believes that another one is in that of `vote`.
-pub(crate) fn credible(vote: &Vote, term: u64) -> bool {
-    vote.leader_id.term <= term.saturating_add(TERMS_AHEAD_MAX)
+/// What a member in `term` takes over of another one's `vote`: all, or if no elections lead there, as far as one step goes.
+pub(crate) fn nearest(vote: Vote, term: u64) -> Vote {
+    let furthest = term.saturating_add(TERMS_AHEAD_MAX);
+    if vote.leader_id.term <= furthest {
+        vote
+    } else {
+        Vote::new(furthest, vote.leader_id.voted_for)
+    }
+}
+
+/// Brings a member into a later term: a vote for itself, which binds it there and asks nobody. `false` if it is there, or
+/// further, already.
+pub(crate) async fn enter_term(raft: &Raft, term: u64, node: u64) -> Result<bool, Refusal> {
+    let last = raft.with_raft_state(|state| state.log_ids.last().copied());
+    let vote = VoteRequest {
+        vote: Vote::new(term, node),
+        last_log_id: last.await.map_err(|_| Refusal::Stopped)?,
+        // Else a leader whose lease holds would refuse.
+        leadership_transfer: true,
+    };
+    let taken = raft.vote(vote).await.map_err(|_| Refusal::Stopped)?;
+    Ok(taken.vote_granted)
 }
 
 /// Whether one of the `claimed` entries is another one than the member's `own` up to what is `committed`.
@@ -652,12 +699,14 @@ mod tests {
 
     #[test]
     fn a_term_is_believed_that_elections_can_have_led_to() {
-        let vote = |term| Vote::new(term, 1);
-        assert!(credible(&vote(3), 9));
-        assert!(credible(&vote(9 + TERMS_AHEAD_MAX), 9));
-        assert!(!credible(&vote(10 + TERMS_AHEAD_MAX), 9));
-        assert!(!credible(&vote(u64::MAX), 9));
-        assert!(credible(&vote(u64::MAX), u64::MAX - 1));
+        let reached = |term, own| nearest(Vote::new_committed(term, 1), own);
+        let furthest = 9 + TERMS_AHEAD_MAX;
+        assert_eq!(reached(3, 9), Vote::new_committed(3, 1));
+        assert_eq!(reached(furthest, 9), Vote::new_committed(furthest, 1));
+        for far in [furthest + 1, u64::MAX] {
+            assert_eq!(reached(far, 9), Vote::new(furthest, 1), "and nobody was elected there");
+        }
+        assert_eq!(reached(u64::MAX, u64::MAX - 1), Vote::new_committed(u64::MAX, 1));
     }
 
     #[test]

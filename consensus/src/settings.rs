@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use openraft::{Config, SnapshotPolicy};
 
-use crate::limits::{APPEND_ENTRIES_MAX, LOG_KEPT, PROPOSAL_BYTES_MAX, PROPOSALS_MAX};
+use crate::limits::{APPEND_ENTRIES_MAX, LOG_BYTES_KEPT, LOG_KEPT, PROPOSAL_BYTES_MAX, PROPOSALS_MAX, VITAL_BYTES_MAX};
+use crate::types::Payload;
 
 /// Settings of one member.
 #[derive(Clone, Debug)]
@@ -33,6 +34,10 @@ pub struct Settings {
     pub awaits_admission: bool,
     /// Entries kept in the log although a snapshot holds them.
     pub log_kept: u64,
+    /// The same in bytes, about: with large entries fewer are kept.
+    pub log_bytes_kept: u64,
+    /// Kinds of entries that may use the store's reserve, if they are small: those without which no room is ever freed.
+    pub vital: &'static [u16],
     /// Proposals under way at once.
     pub proposals_max: usize,
     /// Bytes of proposals under way at once.
@@ -55,6 +60,8 @@ impl Settings {
             call_timeout: Duration::from_secs(1),
             awaits_admission: false,
             log_kept: LOG_KEPT,
+            log_bytes_kept: LOG_BYTES_KEPT,
+            vital: &[],
             proposals_max: PROPOSALS_MAX,
             proposal_bytes_max: PROPOSAL_BYTES_MAX,
         }
@@ -88,6 +95,11 @@ impl Settings {
         };
         config.validate()
     }
+}
+
+/// Whether a payload may use the store's reserve.
+pub(crate) fn is_vital(kinds: &[u16], payload: &Payload) -> bool {
+    kinds.contains(&payload.kind) && payload.bytes.len() <= VITAL_BYTES_MAX
 }
 
 #[cfg(test)]

@@ -206,7 +206,17 @@ pub trait Storage: Send + Sync + 'static {
     ///
     /// # Errors
     /// [`StoreFault::DiskFull`] if not, or the fault that stopped the store.
-    fn writable(&self) -> Result<(), StoreFault>;
+    fn writable(&self, what: Taking) -> Result<(), StoreFault>;
+}
+
+/// What a store is to take on, which decides how much of its reserve it may use.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Taking {
+    /// Something new: none.
+    New,
+    /// What a leader took on that had room: half. Else members whose disks fill up a little earlier would keep whatever frees
+    /// room again from being agreed on.
+    Replicated,
 }
 
 /// A kept state.

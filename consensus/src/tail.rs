@@ -13,6 +13,9 @@ use crate::types::{Entry, EntryPayload, LogId};
 /// What an entry occupies besides its payload.
 const ENTRY_OVERHEAD_BYTES: usize = 128;
 
+/// How exactly it is remembered how many bytes follow an entry.
+const GROWTH_STEP: u64 = 64 * 1024;
+
 #[derive(Debug, Default)]
 pub(crate) struct Tail {
     /// Consecutive entries, ending with the log's last.
@@ -22,6 +25,10 @@ pub(crate) struct Tail {
     durable: u64,
     pub(crate) last: Option<LogId>,
     pub(crate) purged: Option<LogId>,
+    /// Bytes added since this process started, durable or not, cut or not.
+    pub(crate) grown: u64,
+    /// Where in the log they stood at each [`GROWTH_STEP`]; not before the last purge.
+    steps: VecDeque<(u64, u64)>,
 }
 
 impl Tail {
@@ -33,7 +40,16 @@ impl Tail {
             durable,
             last,
             purged,
+            grown: 0,
+            steps: VecDeque::new(),
         }
+    }
+
+    /// The newest known index after which `bytes` were added.
+    pub(crate) fn followed_by(&self, bytes: u64) -> Option<u64> {
+        let followed = self.steps.iter().rev();
+        let mut followed = followed.skip_while(|(_, grown)| self.grown - grown < bytes);
+        followed.next().map(|(index, _)| *index)
     }
 
     /// Index of the first entry held here.
@@ -48,6 +64,14 @@ impl Tail {
             return false;
         }
         self.bytes = self.bytes.saturating_add(weight(&entry));
+        self.grown += weight(&entry) as u64;
+        if self
+            .steps
+            .back()
+            .is_none_or(|(_, grown)| self.grown - grown >= GROWTH_STEP)
+        {
+            self.steps.push_back((id.index, self.grown));
+        }
         self.entries.push_back(entry);
         self.last = Some(id);
         self.evict();
@@ -67,6 +91,9 @@ impl Tail {
                 self.bytes = self.bytes.saturating_sub(weight(&entry));
             }
         }
+        while self.steps.back().is_some_and(|(index, _)| *index >= from) {
+            self.steps.pop_back();
+        }
         self.durable = self.durable.min(from.saturating_sub(1));
         self.last = last;
     }
@@ -79,6 +106,9 @@ impl Tail {
             .is_some_and(|entry| entry.log_id.index <= upto.index)
         {
             self.pop_front();
+        }
+        while self.steps.front().is_some_and(|(index, _)| *index <= upto.index) {
+            self.steps.pop_front();
         }
         self.purged = self.purged.max(Some(upto));
         self.last = self.last.max(Some(upto));
@@ -198,6 +228,30 @@ mod tests {
         assert_eq!(indices(&tail.range(2, 5, usize::MAX)), [2, 3, 4]);
         assert_eq!(indices(&tail.range(2, 5, 1)), [2]);
         assert_eq!(indices(&tail.range(9, 12, usize::MAX)), [0u64; 0]);
+    }
+
+    #[test]
+    fn it_is_known_after_which_entry_so_many_bytes_were_added() {
+        let mut tail = Tail::default();
+        let (entries, bytes) = (4 * 16, GROWTH_STEP / 16);
+        for index in 1..=entries {
+            tail.push(entry(index, bytes as usize));
+        }
+        assert_eq!(
+            tail.followed_by(5 * GROWTH_STEP),
+            None,
+            "so many were not added after any"
+        );
+        let found = tail.followed_by(2 * GROWTH_STEP).unwrap();
+        let after = (entries - found) * bytes;
+        assert!(
+            (GROWTH_STEP..=3 * GROWTH_STEP).contains(&after),
+            "{after} bytes after {found}"
+        );
+        tail.cut(found, Some(log_id(1, found - 1)));
+        assert!(tail.followed_by(GROWTH_STEP).is_some_and(|index| index < found));
+        tail.purge(log_id(1, found));
+        assert_eq!(tail.followed_by(0), None);
     }
 
     #[test]

@@ -85,20 +85,18 @@ pub enum NoWitness {
 pub struct Admission {
     own: v1::BootKeys,
     threshold: usize,
-    term_max: u64,
     heard: BTreeMap<u16, Option<Stand>>,
 }
 
 impl Admission {
-    /// For the node and boot of the statement `own`, which believes in terms up to `term_max`.
-    pub fn new(roster: &Roster, own: v1::BootKeys, term_max: u64) -> Self {
+    /// For the node and boot of the statement `own`.
+    pub fn new(roster: &Roster, own: v1::BootKeys) -> Self {
         let others = roster.nodes.iter().map(|node| node.index);
         let heard = others
             .filter(|node| u32::from(*node) != own.node)
             .map(|node| (node, None));
         Self {
             threshold: roster.threshold.into(),
-            term_max,
             heard: heard.collect(),
             own,
         }
@@ -110,7 +108,7 @@ impl Admission {
         missing.map(|(node, _)| *node).collect()
     }
 
-    /// Takes the answer of the node `from`, as its channel authenticates it.
+    /// Takes the answer of the node `from`, as its channel authenticates it; terms up to `term_max` are believed.
     ///
     /// # Errors
     /// [`NoWitness`]; nothing was taken.
@@ -118,6 +116,7 @@ impl Admission {
         &mut self,
         from: u16,
         answer: &v1::Witnessed,
+        term_max: u64,
         roster: &Roster,
         provider: &dyn Provider,
     ) -> Result<(), NoWitness> {
@@ -142,7 +141,7 @@ impl Admission {
         let message = signed(&signer, statement, &self.own, &stand);
         let checked = provider.p256(&boot.signing_key, &message, &signature);
         checked.map_err(|_| NoWitness::Signature)?;
-        if stand.term > self.term_max || stand.last.is_some_and(|(term, _)| term > stand.term) {
+        if stand.term > term_max || stand.last.is_some_and(|(term, _)| term > stand.term) {
             return Err(NoWitness::Term);
         }
         *slot = Some(stand);

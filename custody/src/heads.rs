@@ -1,11 +1,13 @@
 //! What the nodes say their logs are (custody.md, "Chain"). Two different heads of one node at one index prove that it
-//! equivocates: it is excluded. A node goes on while t heads at an index, its own among them, agree; contradicted and
-//! with fewer, it freezes. So two honest nodes that differ never both go on.
+//! equivocates: it is excluded. A node goes on while t nodes, itself among them, agree with its log up to an index;
+//! contradicted there and with fewer, it freezes. So two honest nodes that differ never both go on.
 //!
-//! Nodes sign heads at whatever index they have reached, so those of honest nodes seldom meet, and one liar could freeze
-//! them all. A frozen node therefore asks the others for their heads at that index, and goes on once t agree there.
+//! A head tells of the whole log before it, so whoever agrees at a later index agrees at an earlier one
+//! (docs/decisions/0020-agreement-further-on-counts.md). A frozen node asks the others for their heads where it is
+//! contradicted and where its log ends, and goes on once t agree.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use symbolon_crypto::Hash;
 use symbolon_crypto::provider::Verify;
 use symbolon_crypto::sign::VerifyingKey;
@@ -45,9 +47,24 @@ pub enum Finding {
     },
 }
 
+/// A head, and the statement of the boot that signed it: without it, nobody could check the head who has not seen that boot.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Told {
+    /// The head.
+    pub head: v1::Head,
+    /// The boot statement, if this node has it: the log may have named the key.
+    pub boot: Option<Arc<v1::BootKeys>>,
+}
+
+impl From<v1::Head> for Told {
+    fn from(head: v1::Head) -> Self {
+        Self { head, boot: None }
+    }
+}
+
 /// A head, and whether it has been compared with this node's chain since what counts beside it last changed.
 struct Kept {
-    head: v1::Head,
+    told: Told,
     compared: bool,
 }
 
@@ -56,9 +73,11 @@ pub struct Heads {
     own: u16,
     threshold: usize,
     signed: BTreeMap<u16, BTreeMap<u64, Kept>>,
-    excluded: BTreeMap<u16, (v1::Head, v1::Head)>,
+    excluded: BTreeMap<u16, (Told, Told)>,
     /// Where this node is contradicted and fewer than t agree with it.
     contested: BTreeSet<u64>,
+    /// Up to where each node's log is this one's: its furthest head that was compared. No node that differs anywhere.
+    agreed: BTreeMap<u16, u64>,
     /// Nodes whose log differs from this one's, and the index of the head that showed it first. Chains that differ once
     /// differ ever after, so that their other heads say nothing new.
     differing: BTreeMap<u16, u64>,
@@ -75,6 +94,7 @@ impl Heads {
             signed: BTreeMap::new(),
             excluded: BTreeMap::new(),
             contested: BTreeSet::new(),
+            agreed: BTreeMap::new(),
             differing: BTreeMap::new(),
             outvoted: BTreeSet::new(),
         }
@@ -107,35 +127,37 @@ impl Heads {
 
     /// Takes a head whose signature [`check`] has accepted. `own_chain` gives this node's chain value at an index, if it
     /// has applied that far and still keeps it.
-    pub fn take(&mut self, head: v1::Head, own_chain: impl Fn(u64) -> Option<Hash>) -> Finding {
-        let Ok(node) = u16::try_from(head.node) else {
+    pub fn take(&mut self, told: impl Into<Told>, own_chain: impl Fn(u64) -> Option<Hash>) -> Finding {
+        let told = told.into();
+        let Ok(node) = u16::try_from(told.head.node) else {
             return Finding::Nothing;
         };
         if self.is_excluded(node) {
             return Finding::Nothing;
         }
-        let index = head.index;
+        let index = told.head.index;
         let kept = self.signed.entry(node).or_default();
-        if let Some(Kept { head: first, .. }) = kept.get(&index) {
-            let same = first.chain == head.chain;
+        if let Some(Kept { told: first, .. }) = kept.get(&index) {
+            let same = first.head.chain == told.head.chain;
             #[cfg(feature = "sabotage")]
             let same = same || symbolon_sabotage::Bug::EquivocationIgnored.on();
             if same {
                 return Finding::Nothing;
             }
             let first = first.clone();
-            self.exclude(node, first.clone(), head.clone());
-            return Finding::Equivocation {
+            let found = Finding::Equivocation {
                 node,
-                first,
-                second: head,
+                first: first.head.clone(),
+                second: told.head.clone(),
             };
+            self.exclude(node, first, told);
+            return found;
         }
-        kept.insert(index, Kept { head, compared: false });
+        kept.insert(index, Kept { told, compared: false });
         if kept.len() > HEADS_PER_NODE {
-            // What shows that the logs differ must not be forgotten.
-            let shows = self.differing.get(&node);
-            let oldest = kept.keys().find(|index| Some(*index) != shows).copied();
+            // What shows that the logs differ, or that they do not, must not be forgotten.
+            let shows = [self.differing.get(&node), self.agreed.get(&node)];
+            let oldest = kept.keys().find(|index| !shows.contains(&Some(*index))).copied();
             oldest.map(|oldest| kept.remove(&oldest));
         }
         match own_chain(index) {
@@ -146,11 +168,16 @@ impl Heads {
 
     /// The node's heads no longer count, so whatever they had supported or contradicted is to be compared again
     /// ([`Heads::waiting`]).
-    fn exclude(&mut self, node: u16, first: v1::Head, second: v1::Head) {
+    fn exclude(&mut self, node: u16, first: Told, second: Told) {
         self.excluded.insert(node, (first, second));
         self.signed.remove(&node);
         self.differing.remove(&node);
-        // It may have been one of those who outvoted others.
+        self.agreed.remove(&node);
+        self.compare_again();
+    }
+
+    /// A node does not count any more that may have been one of those who outvoted others.
+    fn compare_again(&mut self) {
         self.outvoted.clear();
         for kept in self.signed.values_mut().flat_map(BTreeMap::values_mut) {
             kept.compared = false;
@@ -160,7 +187,6 @@ impl Heads {
     /// Compares all heads at `index` with this node's chain value there; also called for each index that
     /// [`Heads::waiting`] gives.
     pub fn compare(&mut self, index: u64, own: &Hash) -> Finding {
-        let mut agree = 1; // this node itself
         let mut against = Vec::new();
         for (node, heads) in &mut self.signed {
             let Some(kept) = heads.get_mut(&index) else { continue };
@@ -168,8 +194,9 @@ impl Heads {
             if *node == self.own || self.differing.get(node).is_some_and(|first| *first != index) {
                 continue;
             }
-            if kept.head.chain == own.as_slice() {
-                agree += 1;
+            if kept.told.head.chain == own.as_slice() {
+                let upto = self.agreed.entry(*node).or_default();
+                *upto = index.max(*upto);
             } else {
                 against.push(*node);
             }
@@ -179,7 +206,12 @@ impl Heads {
             return Finding::Nothing;
         };
         self.differing.extend(against.iter().map(|node| (*node, index)));
-        let few = agree < self.threshold;
+        let supported = against.iter().any(|node| self.agreed.remove(node).is_some());
+        if supported {
+            self.compare_again();
+        }
+        let further_on = self.agreed.values().filter(|upto| **upto >= index).count();
+        let few = 1 + further_on < self.threshold;
         #[cfg(feature = "sabotage")]
         let few = few && !symbolon_sabotage::Bug::ContradictionIgnored.on();
         if few {
@@ -207,25 +239,22 @@ impl Heads {
     }
 
     /// What is passed on: of each node the newest head, and the newest that this node has reached, which one far ahead
-    /// must not hide; those that are contested; of excluded nodes what proves it.
-    pub fn newest(&self) -> Vec<v1::Head> {
-        let newest = self.signed.values().flat_map(|heads| {
-            let reached = heads.values().rev().find(|kept| kept.compared);
-            let last = heads.values().next_back();
-            let ahead = last.filter(|last| reached.is_none_or(|reached| reached.head.index < last.head.index));
-            let told = [reached, ahead].map(|kept| kept.map(|kept| kept.head.index));
-            let contested = self
-                .contested
-                .iter()
-                .filter(move |index| !told.contains(&Some(**index)));
-            let contested = contested.filter_map(|index| heads.get(index));
-            contested.chain(reached).chain(ahead)
+    /// must not hide; the one by which it supports this node; those that are contested; of excluded nodes what proves it.
+    pub fn newest(&self) -> Vec<Told> {
+        let newest = self.signed.iter().flat_map(|(node, heads)| {
+            let reached = heads.iter().rev().find(|(_, kept)| kept.compared);
+            let ahead = heads.iter().next_back();
+            let named = [reached, ahead].map(|one| one.map(|(index, _)| *index));
+            let supports = self.agreed.get(node).copied();
+            let told: BTreeSet<u64> = named.into_iter().flatten().chain(supports).collect();
+            let told = told.union(&self.contested).filter_map(|index| heads.get(index));
+            told.collect::<Vec<_>>()
         });
         let evidence = self
             .excluded
             .values()
             .flat_map(|(first, second)| [first.clone(), second.clone()]);
-        newest.map(|kept| kept.head.clone()).chain(evidence).collect()
+        newest.map(|kept| kept.told.clone()).chain(evidence).collect()
     }
 }
 

@@ -29,7 +29,7 @@ impl Scene {
     }
 
     fn admission(&self) -> Admission {
-        Admission::new(&self.world.roster, self.boots[BOOTED].clone(), TERM_MAX)
+        Admission::new(&self.world.roster, self.boots[BOOTED].clone())
     }
 
     /// What the node at `place` answers to `asker`.
@@ -47,7 +47,7 @@ impl Scene {
 
     fn take(&self, admission: &mut Admission, place: usize, answer: &v1::Witnessed) -> Result<(), NoWitness> {
         let node = u16::try_from(place).unwrap() + 1;
-        admission.take(node, answer, &self.world.roster, &Portable)
+        admission.take(node, answer, TERM_MAX, &self.world.roster, &Portable)
     }
 
     fn hear(&self, admission: &mut Admission, place: usize, stand: Stand) {

@@ -64,7 +64,7 @@ impl Honest {
         if self.frozen {
             return Vec::new();
         }
-        let mut heads = self.heads.newest();
+        let mut heads: Vec<Head> = self.heads.newest().into_iter().map(|told| told.head).collect();
         heads.push(head(self.node, applied, self.history, fork));
         if own_first {
             heads.reverse();
@@ -78,6 +78,8 @@ impl Honest {
 enum Liar {
     /// To each what it believes, in every round; and to all the same head far ahead, which nobody can compare yet.
     Flatters { ahead: Option<u64> },
+    /// To each what it believes, to every other one at indices that the rest never hears of.
+    Alternates,
     /// Now this and now that, to some: (to, round, history).
     Rambles(Vec<(usize, u64, u8)>),
 }
@@ -105,6 +107,7 @@ fn liar(honest: usize) -> impl Strategy<Value = Liar> {
     let ahead = prop_oneof![Just(None), Just(Some(u64::MAX)), (STORMY_MAX + 3..20).prop_map(Some)];
     prop_oneof![
         2 => ahead.prop_map(|ahead| Liar::Flatters { ahead }),
+        1 => Just(Liar::Alternates),
         1 => proptest::collection::vec((0..honest, 1..=STORMY_MAX + 2, history), 0..30).prop_map(Liar::Rambles),
     ]
 }
@@ -149,6 +152,10 @@ impl Play {
                 Liar::Flatters { ahead } => {
                     lies.push(head(node, round, to.history, self.fork));
                     lies.extend(ahead.map(|ahead| head(node, ahead, NOBODY_S, self.fork)));
+                }
+                Liar::Alternates => {
+                    let index = round - (round + place as u64) % 2;
+                    lies.push(head(node, index, to.history, self.fork));
                 }
                 Liar::Rambles(lines) => {
                     let now = lines.iter().filter(|(to, when, _)| *to == place && *when == round);

@@ -7,13 +7,14 @@
 )]
 
 use bytes::Bytes;
+use std::sync::Arc;
 use symbolon_crypto::Hash;
 use symbolon_crypto::enc::hash_enc;
 use symbolon_crypto::provider::Portable;
-use symbolon_custody::heads::{Finding, Heads, check};
+use symbolon_custody::heads::{Finding, Heads, Told, check};
 use symbolon_state::testing::World;
 use symbolon_wire::statements::Signer;
-use symbolon_wire::v1::Head;
+use symbolon_wire::v1::{BootKeys, Head};
 
 /// The chain value at an index in one of the histories that the tests tell.
 fn chain(history: u8, index: u64) -> Hash {
@@ -40,6 +41,10 @@ fn known(_: u64) -> Option<Hash> {
 /// What a node on history A knows that has applied everything.
 fn on_a(index: u64) -> Option<Hash> {
     Some(chain(A, index))
+}
+
+fn newest(heads: &Heads) -> Vec<Head> {
+    heads.newest().into_iter().map(|told| told.head).collect()
 }
 
 fn excluded(heads: &Heads) -> Vec<u16> {
@@ -74,7 +79,7 @@ fn two_heads_of_one_node_at_one_index_exclude_it_and_both_are_kept_as_evidence()
     assert_eq!(found, expected);
     assert!(heads.is_excluded(2) && !heads.is_excluded(3));
     assert_eq!(excluded(&heads), [2]);
-    assert_eq!(heads.newest(), [head(2, 5, A), head(2, 5, B)], "for the others to see");
+    assert_eq!(newest(&heads), [head(2, 5, A), head(2, 5, B)], "for the others to see");
 }
 
 #[test]
@@ -173,14 +178,83 @@ fn one_supporter_too_few_freezes() {
 }
 
 #[test]
-fn support_at_another_index_is_none() {
+fn support_further_on_counts_and_support_before_does_not() {
     let mut heads = Heads::new(1, 2);
     heads.take(head(2, 6, A), on_a);
-    heads.take(head(2, 8, A), on_a);
     assert!(matches!(
         heads.take(head(3, 7, B), on_a),
         Finding::Freeze { index: 7, .. }
     ));
+    let mut heads = Heads::new(1, 2);
+    heads.take(head(2, 8, A), on_a);
+    assert_eq!(heads.take(head(3, 7, B), on_a), Finding::Outvoted { node: 3, index: 7 });
+}
+
+/// Whoever took over a snapshot cannot say what the log was before it.
+#[test]
+fn a_false_head_where_the_others_keep_no_chain_value_freezes_nobody_for_good() {
+    let mut heads = Heads::new(1, 2);
+    assert!(matches!(heads.take(head(3, 7, B), on_a), Finding::Freeze { .. }));
+    heads.take(head(2, 5_000, A), on_a);
+    assert_eq!(heads.waiting(5_000), [7]);
+    assert_eq!(heads.compare(7, &chain(A, 7)), Finding::Outvoted { node: 3, index: 7 });
+    assert!(contested(&heads).is_empty());
+}
+
+#[test]
+fn the_head_by_which_a_node_supports_this_one_is_kept_and_passed_on() {
+    let mut heads = Heads::new(1, 2);
+    heads.take(head(2, 8, A), on_a);
+    heads.take(head(3, 7, B), on_a);
+    for index in 1_000..3_000 {
+        heads.take(head(2, index, A), known);
+    }
+    assert!(newest(&heads).contains(&head(2, 8, A)));
+    for index in heads.waiting(u64::MAX) {
+        // Of these this node keeps no chain value.
+        assert!(index == 8 || index >= 1_000);
+    }
+    assert!(newest(&heads).contains(&head(2, 8, A)));
+}
+
+/// A node that makes boots up makes others forget the ones that count, but not behind a head that they keep.
+#[test]
+fn heads_are_passed_on_with_the_boots_that_signed_them() {
+    let mut heads = Heads::new(1, 2);
+    let boot = |counter| {
+        Some(Arc::new(BootKeys {
+            boot_counter: counter,
+            ..BootKeys::default()
+        }))
+    };
+    let told = |head, counter| Told {
+        head,
+        boot: boot(counter),
+    };
+    heads.take(told(head(2, 8, A), 3), on_a);
+    heads.take(told(head(3, 7, A), 4), on_a);
+    heads.take(told(head(3, 7, B), 5), on_a);
+    let boots = heads.newest().into_iter().map(|told| told.boot);
+    assert!(boots.eq([boot(3), boot(4), boot(5)]), "of evidence, too");
+}
+
+#[test]
+fn a_node_that_differs_anywhere_supports_nowhere() {
+    let mut heads = Heads::new(1, 2);
+    heads.take(head(2, 9, A), on_a);
+    assert_eq!(heads.take(head(3, 7, B), on_a), Finding::Outvoted { node: 3, index: 7 });
+    assert!(matches!(
+        heads.take(head(2, 8, B), on_a),
+        Finding::Freeze { index: 8, .. }
+    ));
+    assert!(!heads.is_outvoted(3));
+    assert!(
+        heads.waiting(9).contains(&7),
+        "it was outvoted by one that does not count"
+    );
+    assert!(matches!(heads.compare(7, &chain(A, 7)), Finding::Freeze { .. }));
+    heads.take(head(2, 10, A), on_a);
+    assert_eq!(contested(&heads), [7, 8]);
 }
 
 #[test]
@@ -191,12 +265,12 @@ fn a_node_s_own_head_sent_back_to_it_supports_nothing() {
 }
 
 #[test]
-fn support_elsewhere_does_not_thaw_a_frozen_node_and_support_at_that_index_does() {
+fn support_before_does_not_thaw_a_frozen_node_and_support_at_that_index_does() {
     let mut heads = Heads::new(1, 2);
     heads.take(head(2, 7, B), on_a);
-    heads.take(head(3, 9, A), on_a);
+    heads.take(head(3, 6, A), on_a);
     assert_eq!(contested(&heads), [7]);
-    assert_eq!(heads.newest(), [head(2, 7, B), head(3, 9, A)], "told to all");
+    assert_eq!(newest(&heads), [head(2, 7, B), head(3, 6, A)], "told to all");
     assert_eq!(heads.take(head(3, 7, A), on_a), Finding::Outvoted { node: 2, index: 7 });
     assert!(contested(&heads).is_empty());
 }
@@ -325,9 +399,9 @@ fn a_head_far_ahead_does_not_hide_the_ones_that_can_be_compared() {
     let mut heads = Heads::new(1, 2);
     heads.take(head(2, 7, A), on_a);
     heads.take(head(2, u64::MAX, A), known);
-    assert_eq!(heads.newest(), [head(2, 7, A), head(2, u64::MAX, A)]);
+    assert_eq!(newest(&heads), [head(2, 7, A), head(2, u64::MAX, A)]);
     heads.take(head(2, 8, A), on_a);
-    assert_eq!(heads.newest(), [head(2, 8, A), head(2, u64::MAX, A)]);
+    assert_eq!(newest(&heads), [head(2, 8, A), head(2, u64::MAX, A)]);
 }
 
 #[test]
@@ -339,7 +413,7 @@ fn memory_is_bounded_whatever_a_node_signs() {
     }
     let waiting = heads.waiting(u64::MAX);
     assert_eq!(waiting.len(), 2 * 512);
-    assert!(heads.newest().len() <= 4);
+    assert!(newest(&heads).len() <= 4);
     // The latest are kept, so a flood far ahead costs its sender only.
     assert!(waiting.contains(&(1_999 * 3)) && !waiting.contains(&0));
 }
@@ -352,7 +426,7 @@ fn a_node_number_that_no_node_can_have_is_ignored() {
         ..head(2, 5, B)
     };
     assert_eq!(heads.take(alien, on_a), Finding::Nothing);
-    assert!(heads.newest().is_empty());
+    assert!(newest(&heads).is_empty());
 }
 
 #[test]

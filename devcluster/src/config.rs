@@ -30,6 +30,8 @@ pub(crate) struct NodeConfig {
     development: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     snapshot_entries: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    snapshot_mib: Option<u64>,
     token: Token,
     http: Http,
     log: Log,
@@ -82,6 +84,7 @@ impl NodeConfig {
             audit: "durable",
             development: true,
             snapshot_entries: spec.snapshot_entries,
+            snapshot_mib: spec.snapshot_mib,
             token,
             http: Http { listen: ports.http },
             log: Log {

@@ -41,6 +41,8 @@ pub struct Spec {
     pub log_level: &'static str,
     /// Log entries between two snapshots; `None`: the nodes' default.
     pub snapshot_entries: Option<u64>,
+    /// The same in MiB.
+    pub snapshot_mib: Option<u64>,
 }
 
 impl Default for Spec {
@@ -52,6 +54,7 @@ impl Default for Spec {
             token: TokenKind::SoftHsm,
             log_level: "info",
             snapshot_entries: None,
+            snapshot_mib: None,
         }
     }
 }

@@ -155,6 +155,14 @@ async fn commands_for_another_cluster_or_by_strangers_never_reach_the_log() {
         let refused = send(&connection, &submit(run.operator.roster().cluster)).await.unwrap();
         assert_eq!(refused.code, Code::UnknownKey as u32);
     }
+    // Whoever is registered gets no further with signatures that are wrong, and with the same command again.
+    let connection = dial(&run, config(&run, known(&run, "reader"), ALPN_CLIENT))
+        .await
+        .unwrap();
+    for _ in 0..200 {
+        let refused = send(&connection, &submit(run.operator.roster().cluster)).await.unwrap();
+        assert_eq!(refused.code, Code::UnknownKey as u32);
+    }
     // Clock readings go on, one a second.
     assert!(
         applied(run.operator.status().await) < before + 60,

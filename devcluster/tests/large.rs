@@ -3,12 +3,13 @@
 
 mod common;
 
-use common::{Running, config, known, running, until};
+use common::{Running, config, known, running, running_as, until};
 use quinn::crypto::rustls::QuicClientConfig;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use symbolon_client::{Level, PutOptions, v1};
+use symbolon_devcluster::Spec;
 use symbolon_devcluster::leak::{Form, Needle, Needles, scan};
 use symbolon_wire::frame::{ALPN_CLIENT, server_name};
 use symbolon_wire::{Code, Message};
@@ -36,6 +37,31 @@ async fn applied(run: &Running) -> Vec<u64> {
         .into_iter()
         .filter_map(|(_, status)| status.ok().map(|status| status.applied))
         .collect()
+}
+
+/// The log is purged behind marks only: few large entries would fill the disks before there are so many of them.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn large_entries_bring_a_mark_on_although_they_are_few() {
+    let spec = Spec {
+        snapshot_mib: Some(1),
+        ..Spec::default()
+    };
+    let run = running_as(spec).await;
+    for number in 0..3 {
+        let large = value(number, MIB / 2);
+        run.writer
+            .put("prod/large", &large, PutOptions::default())
+            .await
+            .unwrap();
+    }
+    until("all nodes have a mark", SOON, async || {
+        let told = run.operator.status().await;
+        let marked = told
+            .iter()
+            .filter(|(_, status)| status.as_ref().is_ok_and(|s| s.mark > 0));
+        marked.count() == 3
+    })
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

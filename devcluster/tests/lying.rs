@@ -203,6 +203,8 @@ async fn a_follower_that_is_told_other_entries_freezes_and_never_both_followers_
     let mut run = running().await;
     run.cluster.kill(LIAR).unwrap();
     run.cluster.start_sabotaged(LIAR, "fork:2").unwrap();
+    // Both others have to answer its boot; while one of them is paused, it would never take part.
+    run.cluster.wait_ready(Duration::from_secs(30)).await.unwrap();
     lead(&mut run, |run| contradicted(run, 2)).await;
     let state = async |node: u16| {
         let told = run.operator.status().await;

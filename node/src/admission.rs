@@ -20,8 +20,7 @@ const AGAIN: Duration = Duration::from_millis(50);
 
 /// Asks until enough have answered, then takes part.
 pub(crate) async fn run(member: &Arc<Member>) -> Result<(), RunError> {
-    let term_max = member.consensus.credible_term().await?;
-    let mut admission = Admission::new(&member.roster, member.boot.statement.clone(), term_max);
+    let mut admission = Admission::new(&member.roster, member.boot.statement.clone());
     let (answers, mut answered) = mpsc::unbounded_channel();
     let mut asking = tokio::task::JoinSet::new();
     for node in member.peers.nodes() {
@@ -36,7 +35,10 @@ pub(crate) async fn run(member: &Arc<Member>) -> Result<(), RunError> {
         let Some((node, answer)) = answered.recv().await else {
             continue;
         };
-        if let Err(refused) = admission.take(node, &answer, &member.roster, member.provider.as_ref()) {
+        // Frames of others bring this node closer, step by step, if it was left far behind.
+        let term_max = member.consensus.credible_term().await?;
+        let taken = admission.take(node, &answer, term_max, &member.roster, member.provider.as_ref());
+        if let Err(refused) = taken {
             tracing::warn!(node, %refused, "an answer to this boot does not count");
             let again = ask(Arc::clone(member), node, answers.clone());
             asking.spawn(async {

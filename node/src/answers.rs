@@ -298,11 +298,7 @@ impl Answering<'_> {
             Entries::Archived(hashes) => (Vec::new(), hashes),
         };
         let reader = self.member.store.reader();
-        let mut boots: Vec<v1::BootKeys> = {
-            let view = ViewAdapter::new(&reader);
-            let boots = query::boots(&view, self.member.node).map_err(broken)?;
-            boots.into_iter().map(|(statement, _)| statement).collect()
-        };
+        let mut boots = query::boots(&ViewAdapter::new(&reader), self.member.node).map_err(broken)?;
         if boots
             .last()
             .is_none_or(|last| last.boot_counter < self.member.boot.statement.boot_counter)

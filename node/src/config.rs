@@ -89,6 +89,9 @@ pub(crate) struct Config {
     /// Entries between two snapshots.
     #[serde(default = "default_snapshot_entries")]
     pub(crate) snapshot_entries: u64,
+    /// MiB of log entries between two snapshots, whichever comes first. About so much of the log is kept behind one.
+    #[serde(default = "default_snapshot_mib")]
+    pub(crate) snapshot_mib: u64,
     /// A development node: software token allowed, core dumps allowed, memory not locked.
     #[serde(default)]
     pub(crate) development: bool,
@@ -100,6 +103,10 @@ fn default_threads() -> usize {
 
 fn default_snapshot_entries() -> u64 {
     100_000
+}
+
+fn default_snapshot_mib() -> u64 {
+    256
 }
 
 /// When a release may go out.
@@ -380,6 +387,13 @@ impl Config {
             return Some((
                 "snapshot_entries",
                 "at least 1000, or 50 with `development = true`: each snapshot reads all records",
+            ));
+        }
+        let mib_min = if self.development { 1 } else { 16 };
+        if !(mib_min..=16_384).contains(&self.snapshot_mib) {
+            return Some((
+                "snapshot_mib",
+                "between 16 and 16384, or from 1 with `development = true`: each snapshot reads all records",
             ));
         }
         if self

@@ -445,7 +445,7 @@ fn own_note(member: &Member, note: &[u8]) -> Result<Option<TreeHead>, RoundError
     let origin = audit::origin(member.roster.cluster, member.node);
     let mut keys = vec![member.boot.checkpoint.verifying_key()];
     let reader = member.store.reader();
-    for (statement, _) in query::boots(&ViewAdapter::new(&reader), member.node)? {
+    for statement in query::boots(&ViewAdapter::new(&reader), member.node)? {
         let key = <[u8; 32]>::try_from(statement.checkpoint_key.as_ref()).ok();
         keys.extend(key.and_then(|key| Ed25519VerifyingKey::from_bytes(&key).ok()));
     }

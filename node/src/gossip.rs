@@ -3,15 +3,16 @@
 use crate::clocks;
 use crate::member::{Member, Standing, lock};
 use crate::submit;
-use crate::vouch::{BOOTS_MAX, HEADS_MAX, SNAPSHOTS_MAX, claim};
+use crate::vouch::{BOOTS_MAX, HEADS_MAX, SNAPSHOTS_MAX, Seen, claim, pass_on};
 use bytes::Bytes;
 use prost::Message;
 use std::sync::Arc;
 use std::time::Duration;
 use symbolon_consensus::SnapshotMeta;
 use symbolon_crypto::Hash;
+use symbolon_crypto::sign::VerifyingKey;
 use symbolon_custody::gate::CLOCKS_APART_MS_MAX;
-use symbolon_custody::heads::{self, Finding};
+use symbolon_custody::heads::{self, Finding, Told};
 use symbolon_custody::snapshots::{self, Contradiction};
 use symbolon_state::entry::Kind;
 use symbolon_wire::statements::Signer;
@@ -25,6 +26,9 @@ const TOLD_AGAIN: u32 = 2;
 const TICK_EVERY: Duration = Duration::from_secs(1);
 /// How long one message may take.
 const SEND_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// Signatures of a boot statement.
+const CHECKS_PER_BOOT: usize = 2;
 
 /// Log indices of one message at which a node answers with its head.
 const CONTESTED_MAX: usize = 16;
@@ -84,18 +88,24 @@ fn own_head(member: &Member, index: u64) -> Option<v1::Head> {
     })
 }
 
-/// Tells all nodes this node's head and the others', and where it is contradicted.
+/// Tells all nodes this node's head and the others', and where it needs to know theirs.
 fn tell(member: &Arc<Member>, head: v1::Head) {
-    let (mut heads, contested) = {
+    let (mut told, mut contested) = {
         let heads = lock(&member.heads);
-        (heads.newest(), heads.contested().collect())
+        (heads.newest(), Vec::from_iter(heads.contested()))
     };
-    heads.push(head);
+    if !contested.is_empty() {
+        // Who agrees at the end of this log agrees wherever it is contradicted, also where it keeps no chain value any more.
+        contested.push(head.index);
+    }
+    let boot = Some(Arc::new(member.boot.statement.clone()));
+    told.push(Told { head, boot });
+    let (heads, boots) = pass_on(told);
     let snapshots = lock(&member.snapshots).all();
     broadcast(
         member,
         v1::Gossip {
-            boots: member.boots_seen.behind(&heads),
+            boots,
             heads,
             snapshots,
             contested,
@@ -149,14 +159,12 @@ fn send(member: &Member, node: u16, gossip: v1::Gossip) {
 
 /// Takes what node `from` sent, as its connection proves: statements of any node, but only its own clock reading.
 pub(crate) fn take(member: &Arc<Member>, from: u16, gossip: v1::Gossip) {
-    if let Some(statement) = gossip.boot {
-        member.keep_boot(&statement);
-    }
-    for statement in gossip.boots.iter().take(BOOTS_MAX) {
-        member.keep_boot(statement);
-    }
+    // An honest node's own comes on each of its connections as well.
+    let statements = gossip.boot.iter().chain(gossip.boots.iter().take(BOOTS_MAX));
+    let affordable = statements.filter(|_| member.checks.take(from, CHECKS_PER_BOOT));
+    let shown: Vec<Seen> = affordable.filter_map(|statement| member.keep_boot(statement)).collect();
     for head in gossip.heads.into_iter().take(HEADS_MAX) {
-        take_head(member, head);
+        take_head(member, from, head, &shown);
     }
     if !gossip.contested.is_empty() && matches!(member.standing(), Standing::Serving | Standing::Frozen(_)) {
         answer_contested(member, from, &gossip.contested);
@@ -165,7 +173,9 @@ pub(crate) fn take(member: &Arc<Member>, from: u16, gossip: v1::Gossip) {
         let key = u16::try_from(signed.node)
             .ok()
             .and_then(|node| member.signing_key(node, signed.boot_counter));
-        if let Some(key) = key {
+        if let Some(key) = key
+            && member.checks.take(from, 1)
+        {
             lock(&member.snapshots).take(signed, &member.roster, &key, member.provider.as_ref());
         }
     }
@@ -174,24 +184,35 @@ pub(crate) fn take(member: &Arc<Member>, from: u16, gossip: v1::Gossip) {
     }
 }
 
-fn take_head(member: &Arc<Member>, head: v1::Head) {
+/// Takes a head, by the key of a boot `shown` with it, kept or logged.
+fn take_head(member: &Arc<Member>, from: u16, head: v1::Head, shown: &[Seen]) {
     let Ok(node) = u16::try_from(head.node) else { return };
+    let of_boot = |seen: &&Seen| seen.node == node && seen.boot.counter == head.boot_counter;
+    let mut boots: Vec<Seen> = shown.iter().filter(of_boot).cloned().collect();
+    boots.extend(member.boots_seen.of_boot(node, head.boot_counter));
+    let logged = member.logged_key(node, head.boot_counter);
+    let checks = boots.len() + usize::from(logged.is_some());
+    if node == member.node || !member.checks.take(from, checks) {
+        return;
+    }
     let signer = Signer {
         cluster: member.roster.cluster,
         node,
         boot_counter: head.boot_counter,
     };
-    let signed = |key| heads::check(&head, &signer, key, member.provider.as_ref());
-    if node == member.node || !member.signing_keys(node, head.boot_counter).iter().any(signed) {
-        return;
-    }
+    let signed = |key: &VerifyingKey| heads::check(&head, &signer, key, member.provider.as_ref());
+    let boot = match boots.into_iter().find(|seen| signed(&seen.boot.signing_key)) {
+        Some(seen) => Some(seen.statement),
+        None if logged.as_ref().is_some_and(signed) => member.logged_boot(node).map(Arc::new),
+        None => return,
+    };
     let applied = member.shown.load().applied;
     let own = |index: u64| {
         (index <= applied)
             .then(|| member.consensus.chain_at(index).ok().flatten())
             .flatten()
     };
-    let finding = lock(&member.heads).take(head, own);
+    let finding = lock(&member.heads).take(Told { head, boot }, own);
     act(member, finding);
 }
 
@@ -336,14 +357,14 @@ pub(crate) async fn announce(member: Arc<Member>) {
 }
 
 /// Signs marks as their state root becomes known, and takes them over once t nodes vouch for them; the leader sets a
-/// mark every `entries` entries.
-pub(crate) async fn marks(member: Arc<Member>, entries: u64) {
+/// mark every `entries` entries and every `bytes` of them: the log is purged behind marks.
+pub(crate) async fn marks(member: Arc<Member>, entries: u64, bytes: u64) {
     let mut marks = member.consensus.marks();
     let mut every = tokio::time::interval(TICK_EVERY);
     every.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
     let mut signed = 0;
     let mut adopted = 0;
-    let mut proposed = 0;
+    let (mut proposed, mut grown) = (0, member.consensus.log_grown());
     loop {
         every.tick().await;
         if member.standing().refusal().is_some() {
@@ -375,9 +396,11 @@ pub(crate) async fn marks(member: Arc<Member>, entries: u64) {
         let applied = member.shown.load().applied;
         let last = newest.map_or(0, |meta| meta.index).max(proposed);
         let leads = member.consensus.leader() == Some(u64::from(member.node));
-        if leads && applied >= last.saturating_add(entries) {
+        let log_grown = member.consensus.log_grown();
+        let due = applied >= last.saturating_add(entries) || log_grown - grown >= bytes;
+        if leads && due {
             match submit::propose_here(&member, Kind::SnapshotMark.number(), Bytes::new()).await {
-                Ok(done) => proposed = done.index,
+                Ok(done) => (proposed, grown) = (done.index, log_grown),
                 Err(refused) => tracing::warn!(message = refused.message, "no snapshot mark was set"),
             }
         }

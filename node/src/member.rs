@@ -3,6 +3,7 @@
 use crate::admission::UNANNOUNCED;
 use crate::audit::NodeAudit;
 use crate::changes::Changes;
+use crate::checks::Checks;
 use crate::clocks;
 use crate::cosign::Following;
 use crate::fences::Fences;
@@ -10,7 +11,7 @@ use crate::guests::Guests;
 use crate::intake::Intake;
 use crate::machine::{Shown, ViewAdapter};
 use crate::peers::Peers;
-use crate::vouch::Boots;
+use crate::vouch::{Boots, Seen};
 use crate::watchers::Watchers;
 use arc_swap::{ArcSwap, ArcSwapOption};
 use bytes::Bytes;
@@ -19,13 +20,13 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use symbolon_consensus::{Consensus, StoreFault};
 use symbolon_crypto::Hash;
-use symbolon_crypto::provider::AwsLc;
+use symbolon_crypto::provider::{AwsLc, Remembering};
 use symbolon_crypto::sign::{Ed25519SigningKey, Ed25519VerifyingKey, Sign, VerifyingKey};
 use symbolon_custody::fragments::Holder;
 use symbolon_custody::gate::Scene;
 use symbolon_custody::heads::Heads;
 use symbolon_custody::snapshots::Collected;
-use symbolon_state::{BootView, query};
+use symbolon_state::query;
 use symbolon_store::{Local, Store};
 use symbolon_wire::Code;
 use symbolon_wire::roster::Roster;
@@ -144,7 +145,9 @@ pub(crate) struct Member {
     /// This node's index.
     pub(crate) node: u16,
     /// Signatures and encryption.
-    pub(crate) provider: Arc<AwsLc>,
+    pub(crate) provider: Arc<Remembering<AwsLc>>,
+    /// What the others cause by what they tell.
+    pub(crate) checks: Checks,
     /// This boot.
     pub(crate) boot: Boot,
     /// The store.
@@ -257,35 +260,37 @@ impl Member {
     }
 
     /// Verifies and keeps a boot statement; `None` if it is not one.
-    pub(crate) fn keep_boot(&self, statement: &v1::BootKeys) -> Option<(u16, BootView)> {
+    pub(crate) fn keep_boot(&self, statement: &v1::BootKeys) -> Option<Seen> {
         self.boots_seen.keep(&self.roster, self.provider.as_ref(), statement)
     }
 
     /// Keeps the statement of a node's newest logged boot, which it need not have shown here: heads are passed on with it.
     pub(crate) fn keep_logged_boot(&self, node: u16) {
-        let reader = self.store.reader();
-        match query::boots(&ViewAdapter::new(&reader), node) {
-            Ok(mut logged) => {
-                if let Some((statement, _)) = logged.pop() {
-                    self.keep_boot(&statement);
-                }
-            }
-            Err(fault) => tracing::error!(%fault, node, "the boots of a node cannot be read"),
+        if let Some(statement) = self.logged_boot(node) {
+            self.keep_boot(&statement);
         }
+    }
+
+    /// The statement of a node's newest logged boot.
+    pub(crate) fn logged_boot(&self, node: u16) -> Option<v1::BootKeys> {
+        let reader = self.store.reader();
+        query::newest_boot(&ViewAdapter::new(&reader), node).unwrap_or_else(|fault| {
+            tracing::error!(%fault, node, "the boots of a node cannot be read");
+            None
+        })
     }
 
     /// The key of a node's boot: seen on a connection or in gossip, or applied.
     pub(crate) fn signing_key(&self, node: u16, counter: u64) -> Option<VerifyingKey> {
-        self.signing_keys(node, counter).into_iter().next()
+        let logged = self.logged_key(node, counter);
+        logged.or_else(|| self.boots_seen.signing_key(node, counter))
     }
 
-    /// All keys under which a node signs that boot: one, of an honest node.
-    pub(crate) fn signing_keys(&self, node: u16, counter: u64) -> Vec<VerifyingKey> {
+    /// The key of a node's newest logged boot, if that is the one.
+    pub(crate) fn logged_key(&self, node: u16, counter: u64) -> Option<VerifyingKey> {
         let applied = self.shown.load();
-        let applied = applied.boots.get(&node).filter(|boot| boot.counter == counter);
-        let applied = applied.map(|boot| boot.signing_key.clone());
-        let seen = self.boots_seen.signing_keys(node, counter);
-        applied.into_iter().chain(seen).collect()
+        let boot = applied.boots.get(&node).filter(|boot| boot.counter == counter);
+        boot.map(|boot| boot.signing_key.clone())
     }
 
     /// The checkpoint key of a node's boot, likewise.

@@ -8,7 +8,7 @@ use crate::member::{error, unknown_key};
 use crate::release::broken;
 use bytes::Bytes;
 use std::collections::BTreeSet;
-use symbolon_crypto::checkpoint::key_id;
+use symbolon_crypto::checkpoint::{KeyId, key_id};
 use symbolon_crypto::cosignature::{cosigner_id, signers};
 use symbolon_crypto::sign::Ed25519VerifyingKey;
 use symbolon_custody::gate;
@@ -16,6 +16,10 @@ use symbolon_policy::Action;
 use symbolon_state::query;
 use symbolon_wire::v1::{self, response};
 use symbolon_wire::{Code, audit};
+
+/// Boots of another node among which the signers of a note are looked for, the newest first: notes are made anew every few
+/// seconds, and a malicious node logs as many boots as it likes.
+const BOOTS_LOOKED_AT_MAX: usize = 1024;
 
 impl Answering<'_> {
     /// Refuses to show a log that is contradicted: it is not the one that was decided by.
@@ -130,16 +134,31 @@ impl Answering<'_> {
         let view = ViewAdapter::new(&reader);
         let mut boots = Vec::new();
         for node in member.roster.indices() {
-            let statements = query::boots(&view, node).map_err(broken)?;
-            for (statement, _) in statements {
+            let (origin, witness) = (audit::origin(cluster, node), audit::witness(cluster, node));
+            let of_node = |(name, _): &&(String, KeyId)| *name == origin || *name == witness;
+            let mut signers: Vec<&(String, KeyId)> = signed_by.iter().filter(of_node).collect();
+            let mut leaf_boot = leaf_boot.filter(|_| node == member.node);
+            let looked_at = if node == member.node {
+                usize::MAX
+            } else {
+                BOOTS_LOOKED_AT_MAX
+            };
+            for statement in query::boots_back(&view, node).take(looked_at) {
+                if signers.is_empty() && leaf_boot.is_none() {
+                    break;
+                }
+                let statement = statement.map_err(broken)?;
                 let key = <[u8; 32]>::try_from(statement.checkpoint_key.as_ref()).ok();
-                let Some(key) = key.and_then(|key| Ed25519VerifyingKey::from_bytes(&key).ok()) else {
-                    continue;
-                };
-                let (origin, witness) = (audit::origin(cluster, node), audit::witness(cluster, node));
-                let (as_log, as_witness) = (key_id(&origin, &key), cosigner_id(&witness, &key));
-                let needed = signed_by.contains(&(origin, as_log)) || signed_by.contains(&(witness, as_witness));
-                if needed || (node == member.node && Some(statement.boot_counter) == leaf_boot) {
+                let key = key.and_then(|key| Ed25519VerifyingKey::from_bytes(&key).ok());
+                let unnamed = signers.len();
+                if let Some(key) = key {
+                    let (as_log, as_witness) = (key_id(&origin, &key), cosigner_id(&witness, &key));
+                    signers.retain(|(name, id)| {
+                        !(*name == origin && *id == as_log || *name == witness && *id == as_witness)
+                    });
+                }
+                let of_leaf = leaf_boot.take_if(|counter| *counter == statement.boot_counter);
+                if of_leaf.is_some() || signers.len() < unnamed {
                     boots.push(statement);
                 }
             }

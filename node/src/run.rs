@@ -3,6 +3,7 @@
 use crate::admission;
 use crate::archive::{self, Archive, ArchiveError};
 use crate::audit::NodeAudit;
+use crate::checks::Checks;
 use crate::clocks;
 use crate::config::Config;
 use crate::cosign::{self, Following};
@@ -32,12 +33,13 @@ use symbolon_consensus::{
     AdmitError, Consensus, Durability, InitializeError, Settings, StartError, StoreFault, Transport,
 };
 use symbolon_crypto::own;
-use symbolon_crypto::provider::{AwsLc, AwsLcSigningKey, Provider};
+use symbolon_crypto::provider::{AwsLc, AwsLcSigningKey, Provider, Remembering};
 use symbolon_crypto::secret::Secret;
 use symbolon_crypto::sign::{Ed25519SigningKey, SigningKey};
 use symbolon_custody::boot::{self, PublicKeys};
 use symbolon_custody::fragments::{Holder, HolderError};
 use symbolon_custody::heads::Heads;
+use symbolon_state::entry::Kind;
 use symbolon_state::{Effect, levels, query};
 use symbolon_store::{AuditFault, Local, LocalOp, Options, Store};
 use symbolon_wire::frame::ALPN_PEER;
@@ -218,8 +220,8 @@ async fn count_boot(store: &Store, node: u16) -> Result<u64, RunError> {
         .get(BOOTS)?
         .and_then(|bytes| bytes.as_ref().try_into().ok())
         .map_or(0, u64::from_be_bytes);
-    let logged = query::boots(&ViewAdapter::new(&store.reader()), node)?;
-    let logged = logged.last().map_or(0, |(statement, _)| statement.boot_counter);
+    let logged = query::newest_boot(&ViewAdapter::new(&store.reader()), node)?;
+    let logged = logged.map_or(0, |statement| statement.boot_counter);
     let counter = counted.max(logged) + 1;
     remember_boots(&local, counter).await?;
     Ok(counter)
@@ -338,6 +340,9 @@ fn peers(
 /// What others refuse this boot with.
 type Refusals = mpsc::UnboundedReceiver<v1::BootKeys>;
 
+/// Right signatures that are not checked anew: of the commands under way, and of what the other nodes tell of each other.
+const SIGNATURES_REMEMBERED: usize = 8192;
+
 /// Runs the node until it is told to stop.
 pub(crate) async fn run(config: Config) -> Result<(), RunError> {
     let roster = roster(&config)?;
@@ -345,7 +350,8 @@ pub(crate) async fn run(config: Config) -> Result<(), RunError> {
     let quic = own::sub_key(&keys.state_key, "symbolon/v1/quic", &[]);
     let store = Arc::new(Store::open(&config.data.join("db"), options(keys.state_key)?)?);
     let (e_e, seed) = epoch_keys(&config, &store, &keys.token, roster.version).await?;
-    let provider: Arc<dyn Provider> = Arc::new(AwsLc);
+    let remembering = Arc::new(Remembering::new(AwsLc, SIGNATURES_REMEMBERED));
+    let provider: Arc<dyn Provider> = Arc::clone(&remembering) as _;
     let holder = Holder::new(Arc::clone(&roster), config.node, e_e, &seed, Arc::clone(&provider))?;
     drop(seed);
     let signer = Signer {
@@ -372,6 +378,8 @@ pub(crate) async fn run(config: Config) -> Result<(), RunError> {
     };
     let mut settings = Settings::new(config.node.into(), roster.cluster.0, roster.hash);
     settings.awaits_admission = true;
+    settings.vital = &Kind::VITAL;
+    settings.log_bytes_kept = config.snapshot_mib << 20;
     settings.voters = roster.nodes.iter().map(|node| node.index.into()).collect();
     let transport: Arc<dyn Transport> = Arc::new(RaftTransport(Arc::clone(&peers)));
     #[cfg(feature = "sabotage")]
@@ -400,7 +408,8 @@ pub(crate) async fn run(config: Config) -> Result<(), RunError> {
     let following = Following::open(&store, &roster, &audit)?;
     let member = Arc::new(Member {
         node: config.node,
-        provider: Arc::new(AwsLc),
+        provider: remembering,
+        checks: Checks::default(),
         boot,
         local: store.local(),
         audit,
@@ -458,7 +467,11 @@ async fn serve(
     }
     tokio::spawn(gossip::heads(Arc::clone(&member)));
     tokio::spawn(gossip::ticks(Arc::clone(&member)));
-    tokio::spawn(gossip::marks(Arc::clone(&member), config.snapshot_entries));
+    tokio::spawn(gossip::marks(
+        Arc::clone(&member),
+        config.snapshot_entries,
+        config.snapshot_mib << 20,
+    ));
     tokio::spawn(cosign::collect(Arc::clone(&member)));
     tokio::spawn(archive::work(Arc::clone(&member)));
     tokio::spawn(probe::watch(Arc::clone(&member), token));

@@ -11,6 +11,7 @@ use crate::member::{Member, count, error};
 use crate::outcomes;
 use crate::release::{Client, Releases, failed};
 use crate::submit;
+use crate::vouch::Seen;
 use bytes::Bytes;
 use prost::Message;
 use quinn::{Connection, Endpoint, Incoming, RecvStream, SendStream, VarInt};
@@ -425,7 +426,7 @@ async fn introduced(
     else {
         return None;
     };
-    let (node, boot) = member.keep_boot(&statement)?;
+    let Seen { node, boot, .. } = member.keep_boot(&statement)?;
     if node != certified {
         return None;
     }

@@ -4,6 +4,7 @@ use crate::machine::ViewAdapter;
 use crate::member::{Member, count, error, unknown_key};
 use crate::outcomes;
 use crate::peers::PeerError;
+use crate::unlogged::Judge;
 use bytes::Bytes;
 use prost::Message;
 use std::sync::Arc;
@@ -122,6 +123,18 @@ pub(crate) async fn propose_here(member: &Arc<Member>, kind: u16, bytes: Bytes) 
     }
     // Nodes of older builds could not take the entry, and the log would stand still.
     higher_level(member, levels::needed_for_size(bytes.len()))?;
+    if kind == Kind::Command.number() {
+        let judge = Judge {
+            roster: &member.roster,
+            provider: member.provider.as_ref(),
+            shown: &member.shown,
+            store: &member.store,
+            consensus: &member.consensus,
+        };
+        if let Some(told) = judge.told(&bytes).await.map_err(crate::release::broken)? {
+            return Ok(told);
+        }
+    }
     match member.consensus.propose(consensus::Payload { kind, bytes }).await {
         Ok(done) => {
             let outcome = v1::Outcome::decode(done.reply.clone()).map_err(|_| unknown())?;

@@ -4,18 +4,22 @@
 use crate::member::lock;
 use bytes::Bytes;
 use prost::Message;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use symbolon_consensus::{SnapshotGuard, SnapshotMeta, SnapshotRefused};
 use symbolon_crypto::provider::Provider;
 use symbolon_crypto::sign::{Ed25519VerifyingKey, VerifyingKey};
+use symbolon_custody::heads::Told;
 use symbolon_custody::snapshots::{self, Claim, Collected};
 use symbolon_state::{BootView, check_boot};
 use symbolon_wire::roster::Roster;
 use symbolon_wire::v1;
 
-/// Statements of one node that are kept, those of its latest boots: one that makes boots up pushes out nobody else's.
+/// Statements of one node that are kept, those of its latest boots: one that makes boots up pushes out nobody else's. What it
+/// signs beyond that counts only together with the statement.
 const BOOTS_KEPT: usize = 64;
+/// Statements of one counter that are kept, the last ones: of an honest node there is one, and two if its disk was put back.
+const BOOTS_OF_ONE_COUNTER_KEPT: usize = 4;
 
 /// Heads of one message that count; honest nodes send fewer: of each node its newest and contested ones.
 pub const HEADS_MAX: usize = 128;
@@ -29,40 +33,58 @@ pub const BOOTS_MAX: usize = 64;
 #[derive(Debug, Default)]
 pub struct Boots(Mutex<BTreeMap<u16, Vec<Seen>>>);
 
-#[derive(Debug)]
-struct Seen {
-    boot: BootView,
-    statement: v1::BootKeys,
+/// A boot statement that was checked.
+#[derive(Debug, Clone)]
+pub struct Seen {
+    /// Whose.
+    pub node: u16,
+    /// The keys in it.
+    pub boot: BootView,
+    /// As it was signed.
+    pub statement: Arc<v1::BootKeys>,
 }
 
 impl Boots {
     /// Checks a statement, unless it is known, and keeps it; `None` if it is not one.
-    pub fn keep(&self, roster: &Roster, provider: &dyn Provider, statement: &v1::BootKeys) -> Option<(u16, BootView)> {
+    pub fn keep(&self, roster: &Roster, provider: &dyn Provider, statement: &v1::BootKeys) -> Option<Seen> {
         let known = u16::try_from(statement.node).ok().and_then(|node| {
             let boots = lock(&self.0);
-            let seen = boots.get(&node)?.iter().find(|seen| seen.statement == *statement)?;
-            Some((node, seen.boot.clone()))
+            let mut seen = boots.get(&node)?.iter();
+            seen.find(|seen| *seen.statement == *statement).cloned()
         });
         if known.is_some() {
             return known;
         }
         let (node, boot) = check_boot(roster, provider, statement)?;
+        let seen = Seen {
+            node,
+            boot,
+            statement: Arc::new(statement.clone()),
+        };
+        let (counter, key) = (seen.boot.counter, &seen.boot.signing_key);
         let mut boots = lock(&self.0);
         let kept = boots.entry(node).or_default();
         // A signature may differ from time to time; the keys are what counts.
-        let same = |seen: &Seen| seen.boot.counter == boot.counter && seen.boot.signing_key == boot.signing_key;
+        let same = |known: &Seen| known.boot.counter == counter && known.boot.signing_key == *key;
         if !kept.iter().any(same) {
-            let place = kept.partition_point(|seen| seen.boot.counter <= boot.counter);
-            let seen = Seen {
-                boot: boot.clone(),
-                statement: statement.clone(),
-            };
-            kept.insert(place, seen);
+            let (from, upto) = (
+                kept.partition_point(|known| known.boot.counter < counter),
+                kept.partition_point(|known| known.boot.counter <= counter),
+            );
+            kept.insert(upto, seen.clone());
+            if upto - from >= BOOTS_OF_ONE_COUNTER_KEPT {
+                kept.remove(from);
+            }
         }
         if kept.len() > BOOTS_KEPT {
             kept.remove(0);
         }
-        Some((node, boot))
+        Some(seen)
+    }
+
+    /// The statements of a boot: one, of an honest node.
+    pub fn of_boot(&self, node: u16, counter: u64) -> Vec<Seen> {
+        self.of(node, counter, Seen::clone)
     }
 
     fn of<T>(&self, node: u16, counter: u64, take: impl Fn(&Seen) -> T) -> Vec<T> {
@@ -71,36 +93,32 @@ impl Boots {
         seen.filter(|seen| seen.boot.counter == counter).map(take).collect()
     }
 
-    /// The signing keys of a boot: one, of an honest node.
-    pub fn signing_keys(&self, node: u16, counter: u64) -> Vec<VerifyingKey> {
-        self.of(node, counter, |seen| seen.boot.signing_key.clone())
-    }
-
     /// The signing key of a boot.
     pub fn signing_key(&self, node: u16, counter: u64) -> Option<VerifyingKey> {
-        self.signing_keys(node, counter).pop()
+        self.of(node, counter, |seen| seen.boot.signing_key.clone()).pop()
     }
 
     /// The checkpoint key of a boot.
     pub fn checkpoint_key(&self, node: u16, counter: u64) -> Option<Ed25519VerifyingKey> {
         self.of(node, counter, |seen| seen.boot.checkpoint_key.clone()).pop()?
     }
+}
 
-    /// The statements of the boots under which these heads were signed: who gets the heads may have seen none of them, and
-    /// could not tell that one node shows each of the others another boot, and another history.
-    pub fn behind(&self, heads: &[v1::Head]) -> Vec<v1::BootKeys> {
-        #[cfg(feature = "sabotage")]
-        if symbolon_sabotage::Bug::BootsNotPassedOn.on() {
-            return Vec::new();
+/// What a message passes on: heads, and the statements of the boots that signed them. Who gets the heads may have seen none of
+/// those, and could not tell that one node shows each of the others another boot, and another history.
+pub fn pass_on(told: Vec<Told>) -> (Vec<v1::Head>, Vec<v1::BootKeys>) {
+    let mut boots: Vec<Arc<v1::BootKeys>> = Vec::new();
+    for boot in told.iter().filter_map(|told| told.boot.as_ref()) {
+        if !boots.contains(boot) {
+            boots.push(Arc::clone(boot));
         }
-        let of = |head: &v1::Head| Some((u16::try_from(head.node).ok()?, head.boot_counter));
-        let signers: BTreeSet<(u16, u64)> = heads.iter().filter_map(of).collect();
-        signers
-            .into_iter()
-            .flat_map(|(node, counter)| self.of(node, counter, |seen| seen.statement.clone()))
-            .take(BOOTS_MAX)
-            .collect()
     }
+    #[cfg(feature = "sabotage")]
+    if symbolon_sabotage::Bug::BootsNotPassedOn.on() {
+        boots.clear();
+    }
+    let boots = boots.into_iter().take(BOOTS_MAX).map(Arc::unwrap_or_clone).collect();
+    (told.into_iter().map(|told| told.head).collect(), boots)
 }
 
 /// What a signature over a snapshot says. In place of the bare state root stands the hash of all that the snapshot claims,

@@ -216,6 +216,12 @@ bugs! {
     "A member may raise the term as often as it likes."
     TermsWithoutEnd "terms-without-end" at "consensus/src/receive.rs" breaks "docs/proofs.md: no member ends leader after leader"
         Fails "store/tests/cluster.rs" "a_member_that_makes_up_terms_ends_few_leaders";
+    "Commands are logged whoever signed them, and however often."
+    GarbageLogged "garbage-logged" at "state/src/commands.rs" breaks "docs/proofs.md: what leaves no record is not logged"
+        Fails "state/tests/commands.rs" "what_leaves_no_record_is_told_before_it_is_logged";
+    "A member refuses whoever is further ahead than elections lead, and stays where it is."
+    FarTermsRefused "far-terms-refused" at "consensus/src/receive.rs" breaks "docs/proofs.md: no member keeps others apart"
+        Fails "store/tests/cluster.rs" "members_that_were_led_far_apart_meet_again";
     "Every mark is kept and described, however many come at once."
     EveryMarkKept "every-mark-kept" at "consensus/src/apply.rs" breaks "claim 21"
         Fails "store/tests/snapshot.rs" "marks_that_follow_each_other_closely_keep_few_states";

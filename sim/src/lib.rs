@@ -37,7 +37,6 @@ pub mod limits;
 pub mod malice;
 mod member;
 mod net;
-mod provider;
 pub mod run;
 pub mod schedule;
 mod site;

@@ -3,12 +3,12 @@
 use crate::clock::Epoch;
 use crate::history::Recorder;
 use crate::net::Net;
-use crate::provider::Remembering;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use symbolon_consensus::malice::Lies;
 use symbolon_crypto::Hash;
 use symbolon_crypto::dealing::{LagrangeTable, Sharing};
+use symbolon_crypto::provider::{AwsLc, Remembering};
 use symbolon_custody::malice::Lying;
 use symbolon_node::vouch::Boots;
 use symbolon_wire::ids::PrincipalId;
@@ -37,7 +37,7 @@ pub(crate) struct Site {
     pub(crate) sharing: Sharing,
     pub(crate) lagrange: LagrangeTable,
     /// Checks signatures and encrypts. Signing is done by the portable keys, whose signatures are deterministic.
-    pub(crate) provider: Arc<Remembering>,
+    pub(crate) provider: Arc<Remembering<AwsLc>>,
     pub(crate) epoch: Epoch,
     pub(crate) net: Net,
     pub(crate) recorder: Recorder,

@@ -8,17 +8,19 @@ use crate::grants::Grants;
 use crate::history::Recorder;
 use crate::limits::{NODES, SETUP};
 use crate::net::Net;
-use crate::provider::Remembering;
 use crate::site::{Liar, Site};
 use std::future::Future;
 use std::sync::Arc;
 use symbolon_consensus::Runtime;
 use symbolon_crypto::dealing::LagrangeTable;
+use symbolon_crypto::provider::{AwsLc, Remembering};
 use symbolon_node::vouch::Boots;
 use symbolon_sabotage::Bug;
 use symbolon_state::testing::World as Fixture;
 use tokio::time::Instant;
 
+/// Three nodes and all clients check the same signatures again and again, and that would be most of a run's time.
+const SIGNATURES_REMEMBERED: usize = 1 << 17;
 /// How many operators there are; all of them sign.
 const OPERATORS: usize = 2;
 
@@ -65,7 +67,7 @@ impl World {
             lagrange: LagrangeTable::new(&sharing),
             sharing,
             roster,
-            provider: Arc::new(Remembering::default()),
+            provider: Arc::new(Remembering::new(AwsLc, SIGNATURES_REMEMBERED)),
             epoch,
             net: Net::start(seed, epoch),
             recorder: Recorder::new(epoch),

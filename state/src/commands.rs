@@ -1,7 +1,7 @@
 //! Signed commands: who signed, whether they may, whether it is new; then the command itself.
 //!
-//! Order of checks: form, cluster, expiry, author and signatures, idempotency, the command's own. Only commands with
-//! valid signatures reach the idempotency table, so that nobody can fill another's.
+//! Order of checks: form, the same bytes again, cluster, expiry, author and signatures, another body under a nonce that was
+//! used, the command's own. Only commands with valid signatures reach the idempotency table, so that nobody can fill another's.
 
 use crate::access::Subject;
 use crate::identity;
@@ -12,13 +12,15 @@ use crate::metadata;
 use crate::policies;
 use crate::records::{Done, PrincipalUse};
 use crate::secrets::{self, Change};
-use crate::view::{Fault, Records, load, store};
+use crate::view::{Fault, Records, View, load, store};
 use bytes::Bytes;
 use prost::Message;
 use symbolon_crypto::Hash;
+use symbolon_crypto::provider::Provider;
 use symbolon_wire::Code;
 use symbolon_wire::command::{ParsedCommand, signing_bytes};
 use symbolon_wire::limits::{EXPIRY_AHEAD_MS_MAX, EXPIRY_AHEAD_SEVERAL_MS_MAX, IDEMPOTENCY_PER_PRINCIPAL_MAX};
+use symbolon_wire::roster::Roster;
 use symbolon_wire::v1::{self, command_body::Payload};
 
 /// Why a command had no effect; becomes its recorded outcome.
@@ -77,33 +79,55 @@ pub(crate) struct Place<'a> {
     pub(crate) now_ms: u64,
 }
 
-/// Who signed, after all signatures were checked.
-enum Signers {
-    One(Subject),
-    /// Operators of the roster, no one twice.
-    Operators(Subject),
+/// By what a command is judged before anything of it is recorded.
+#[derive(Clone, Copy)]
+pub struct Rules<'a> {
+    /// The roster.
+    pub roster: &'a Roster,
+    /// Signature checks.
+    pub provider: &'a dyn Provider,
+    /// The feature level in force.
+    pub level: u32,
 }
 
-impl Signers {
-    fn author(&self) -> &Subject {
-        match self {
-            Self::One(subject) | Self::Operators(subject) => subject,
-        }
+/// What the author of a command is told whose application would leave no record: it is refused before its nonce counts, or
+/// was applied before. Nobody need log it. `None`: apply it.
+///
+/// # Errors
+/// [`Fault`].
+pub fn told_without_record(
+    view: &(impl View + ?Sized),
+    rules: Rules<'_>,
+    now_ms: u64,
+    payload: Bytes,
+) -> Result<Option<v1::Outcome>, Fault> {
+    let judged = rules.judge(view, now_ms, payload)?;
+    #[cfg(feature = "sabotage")]
+    if symbolon_sabotage::Bug::GarbageLogged.on() {
+        return Ok(None);
     }
+    Ok(judged.err())
 }
 
-impl Machine {
-    /// Applies one signed command.
-    pub(crate) fn command(
-        &mut self,
-        records: &mut dyn Records,
-        place: Place<'_>,
+/// A command that is recorded whatever becomes of it.
+struct Judged {
+    command: ParsedCommand,
+    author: Subject,
+    body_hash: Hash,
+    uses: PrincipalUse,
+}
+
+impl Rules<'_> {
+    fn judge(
+        self,
+        view: &(impl View + ?Sized),
+        now_ms: u64,
         payload: Bytes,
-    ) -> Result<(v1::Outcome, Vec<Effect>), Fault> {
+    ) -> Result<Result<Judged, v1::Outcome>, Fault> {
         let bytes = payload.len();
         let command = match ParsedCommand::parse(payload) {
             Ok(command) => command,
-            Err(error) => return Ok((Refusal::new(Code::Malformed, error.to_string()).outcome(), Vec::new())),
+            Err(error) => return Ok(Err(Refusal::new(Code::Malformed, error.to_string()).outcome())),
         };
         let level = levels::needed(&command.payload, bytes);
         if level > self.level {
@@ -112,59 +136,46 @@ impl Machine {
                 "this command needs feature level {level}; level {} is in force",
                 self.level
             );
-            return Ok((Refusal::new(Code::UnknownVersion, what).outcome(), Vec::new()));
+            return Ok(Err(Refusal::new(Code::UnknownVersion, what).outcome()));
         }
-        let signers = match self.check_signers(records, place, &command)? {
-            Ok(signers) => signers,
-            Err(refusal) => return Ok((refusal.outcome(), Vec::new())),
-        };
         let body_hash = command.body_hash();
-        let done_key = keys::done(command.principal, &command.nonce);
-        if let Some(done) = load::<Done>(records, &done_key)? {
-            return Ok((repeated(&done, &body_hash)?, Vec::new()));
+        let done: Option<Done> = load(view, &keys::done(command.principal, &command.nonce))?;
+        // Before its author is looked up, who may have been removed since: a refusal would say that it never counted.
+        if let Some(done) = done.as_ref().filter(|done| done.body_hash == body_hash.as_slice()) {
+            return repeated(done, &body_hash).map(Err);
         }
-        let mut uses: PrincipalUse = load(records, &keys::principal_use(command.principal))?.unwrap_or_default();
+        let author = match self.signer(view, now_ms, &command)? {
+            Ok(author) => author,
+            Err(refusal) => return Ok(Err(refusal.outcome())),
+        };
+        if let Some(done) = done {
+            return repeated(&done, &body_hash).map(Err);
+        }
+        let uses: PrincipalUse = load(view, &keys::principal_use(command.principal))?.unwrap_or_default();
         if uses.live_commands >= IDEMPOTENCY_PER_PRINCIPAL_MAX {
             let refusal = Refusal::new(
                 Code::TooManyCommands,
                 format!("{} commands of this principal are still live", uses.live_commands),
             );
-            return Ok((
-                refusal
-                    .next("wait until they expire, or use shorter expiries")
-                    .outcome(),
-                Vec::new(),
-            ));
+            return Ok(Err(refusal
+                .next("wait until they expire, or use shorter expiries")
+                .outcome()));
         }
-        let (outcome, effects) = match self.dispatch(records, place, &command, signers.author(), &body_hash)? {
-            Ok(done) => {
-                let outcome = v1::Outcome {
-                    version: done.version,
-                    record_hash: done.record_hash,
-                    ..v1::Outcome::default()
-                };
-                (outcome, done.effects)
-            }
-            Err(refusal) => (refusal.outcome(), Vec::new()),
-        };
-        let done = Done {
-            body_hash: Bytes::copy_from_slice(&body_hash),
-            outcome: outcome.encode_to_vec().into(),
-            index: place.index,
-        };
-        store(records, done_key.clone(), &done);
-        records.put(keys::due(command.expires_ms, &done_key), Bytes::new());
-        uses.live_commands += 1;
-        store(records, keys::principal_use(command.principal), &uses);
-        Ok((outcome, effects))
+        Ok(Ok(Judged {
+            command,
+            author,
+            body_hash,
+            uses,
+        }))
     }
 
-    fn check_signers(
-        &self,
-        records: &mut dyn Records,
-        place: Place<'_>,
+    /// Who speaks in the command, if all its signatures are right and enough.
+    fn signer(
+        self,
+        view: &(impl View + ?Sized),
+        now_ms: u64,
         command: &ParsedCommand,
-    ) -> Result<Result<Signers, Refusal>, Fault> {
+    ) -> Result<Result<Subject, Refusal>, Fault> {
         if command.cluster != self.roster.cluster {
             return Ok(Err(Refusal::new(
                 Code::WrongCluster,
@@ -174,18 +185,18 @@ impl Machine {
                 ),
             )));
         }
-        let needed = signatures_needed(&command.payload, &self.roster);
+        let needed = signatures_needed(&command.payload, self.roster);
         let ahead = if needed > 1 {
             EXPIRY_AHEAD_SEVERAL_MS_MAX
         } else {
             EXPIRY_AHEAD_MS_MAX
         };
-        if command.expires_ms <= place.now_ms || command.expires_ms > place.now_ms.saturating_add(ahead) {
+        if command.expires_ms <= now_ms || command.expires_ms > now_ms.saturating_add(ahead) {
             let refusal = Refusal::new(
                 Code::Expired,
                 format!(
                     "the command expires at {} ms; log time is {} ms, and at most {ahead} ms ahead are allowed",
-                    command.expires_ms, place.now_ms
+                    command.expires_ms, now_ms
                 ),
             );
             return Ok(Err(
@@ -193,24 +204,24 @@ impl Machine {
             ));
         }
         if needed > 0 {
-            self.operators(records, place, command, needed)
+            self.operators(view, now_ms, command, needed)
         } else {
-            self.author(records, place, command)
+            self.author(view, now_ms, command)
         }
     }
 
     /// One signature, by a key of the principal that the body names.
     fn author(
-        &self,
-        records: &mut dyn Records,
-        place: Place<'_>,
+        self,
+        view: &(impl View + ?Sized),
+        now_ms: u64,
         command: &ParsedCommand,
-    ) -> Result<Result<Signers, Refusal>, Fault> {
+    ) -> Result<Result<Subject, Refusal>, Fault> {
         let bad = |what: &str| Ok(Err(Refusal::new(Code::BadSignature, what)));
         let [signature] = command.signatures.as_slice() else {
             return bad("this kind of command carries one signature");
         };
-        let Some((subject, key)) = identity::signer(records, &signature.key, place.now_ms)? else {
+        let Some((subject, key)) = identity::signer(view, &signature.key, now_ms)? else {
             return Ok(Err(Refusal::new(
                 Code::UnknownKey,
                 "the signing key belongs to no live principal",
@@ -226,17 +237,17 @@ impl Machine {
         if wrong {
             return bad("the signature is wrong");
         }
-        Ok(Ok(Signers::One(subject)))
+        Ok(Ok(subject))
     }
 
     /// As many different operators of the roster as its rule asks for; every signature present must be right.
     fn operators(
-        &self,
-        records: &mut dyn Records,
-        place: Place<'_>,
+        self,
+        view: &(impl View + ?Sized),
+        now_ms: u64,
         command: &ParsedCommand,
         needed: u32,
-    ) -> Result<Result<Signers, Refusal>, Fault> {
+    ) -> Result<Result<Subject, Refusal>, Fault> {
         let bad = |what: &str| Ok(Err(Refusal::new(Code::BadSignature, what)));
         let signed = signing_bytes(&command.body_bytes);
         let mut author = None;
@@ -258,7 +269,7 @@ impl Machine {
                 return bad(&format!("the signature of {} is wrong", operator.name));
             }
             if operator.id == command.principal {
-                author = crate::query::principal(records, operator.id, place.now_ms)?;
+                author = crate::query::principal(view, operator.id, now_ms)?;
             }
             count += 1;
         }
@@ -276,9 +287,61 @@ impl Machine {
             .next("collect the missing operators' signatures over the same bytes")));
         }
         match author {
-            Some(author) => Ok(Ok(Signers::Operators(author))),
+            Some(author) => Ok(Ok(author)),
             None => bad("the operator that the command names has not signed it"),
         }
+    }
+}
+
+impl Machine {
+    /// What commands are judged by.
+    pub(crate) fn rules(&self) -> Rules<'_> {
+        Rules {
+            roster: &self.roster,
+            provider: self.provider.as_ref(),
+            level: self.level,
+        }
+    }
+
+    /// Applies one signed command.
+    pub(crate) fn command(
+        &mut self,
+        records: &mut dyn Records,
+        place: Place<'_>,
+        payload: Bytes,
+    ) -> Result<(v1::Outcome, Vec<Effect>), Fault> {
+        let judged = self.rules().judge(records, place.now_ms, payload)?;
+        let Judged {
+            command,
+            author,
+            body_hash,
+            mut uses,
+        } = match judged {
+            Ok(judged) => judged,
+            Err(told) => return Ok((told, Vec::new())),
+        };
+        let (outcome, effects) = match self.dispatch(records, place, &command, &author, &body_hash)? {
+            Ok(done) => {
+                let outcome = v1::Outcome {
+                    version: done.version,
+                    record_hash: done.record_hash,
+                    ..v1::Outcome::default()
+                };
+                (outcome, done.effects)
+            }
+            Err(refusal) => (refusal.outcome(), Vec::new()),
+        };
+        let done = Done {
+            body_hash: Bytes::copy_from_slice(&body_hash),
+            outcome: outcome.encode_to_vec().into(),
+            index: place.index,
+        };
+        let done_key = keys::done(command.principal, &command.nonce);
+        store(records, done_key.clone(), &done);
+        records.put(keys::due(command.expires_ms, &done_key), Bytes::new());
+        uses.live_commands += 1;
+        store(records, keys::principal_use(command.principal), &uses);
+        Ok((outcome, effects))
     }
 
     fn dispatch(
@@ -344,7 +407,7 @@ fn repeated(done: &Done, body_hash: &Hash) -> Result<v1::Outcome, Fault> {
 }
 
 /// How many operators must sign; zero: the author alone, by policy.
-fn signatures_needed(payload: &Payload, roster: &symbolon_wire::roster::Roster) -> u32 {
+fn signatures_needed(payload: &Payload, roster: &Roster) -> u32 {
     match payload {
         Payload::Policies(_) => roster.policy_signatures,
         Payload::Register(_) | Payload::Remove(_) | Payload::Rekey(_) => roster.identity_signatures,

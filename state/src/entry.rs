@@ -25,6 +25,10 @@ pub enum Kind {
 }
 
 impl Kind {
+    /// Those that may use the reserve of a full disk: without clock readings nothing is released or falls due, and without
+    /// marks no log is purged.
+    pub const VITAL: [u16; 2] = [Self::Ticks as u16, Self::SnapshotMark as u16];
+
     /// The kind for its number; unknown ones are no-ops at apply.
     pub fn from_number(number: u16) -> Option<Self> {
         Some(match number {

@@ -38,6 +38,7 @@ pub mod records {
 
 pub use access::{Access, FIRST_TENANT_NAME, LocalContext, Subject};
 pub use clock::Clock;
+pub use commands::{Rules, told_without_record};
 pub use entry::{Entry, Kind};
 pub use machine::{Applied, BootView, Effect, Machine, check_boot};
 pub use names::{NameEntry, names_of};

@@ -157,7 +157,7 @@ impl Machine {
         })?;
         let mut boots = BTreeMap::new();
         for node in &roster.nodes {
-            if let Some((statement, _)) = query::boots(view, node.index)?.pop() {
+            if let Some(statement) = query::newest_boot(view, node.index)? {
                 let boot = boot_view(&statement).ok_or(Fault::Broken {
                     rule: "logged boot keys parse",
                 })?;

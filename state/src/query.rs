@@ -255,19 +255,64 @@ pub fn feature_level(view: &(impl View + ?Sized)) -> Result<u32, Fault> {
     Ok(load::<Level>(view, &keys::level())?.map_or(1, |level| level.level))
 }
 
-/// All boot statements of a node, oldest first.
-pub fn boots(view: &(impl View + ?Sized), node: u16) -> Result<Vec<(v1::BootKeys, u64)>, Fault> {
+/// All boot statements of a node, oldest first. A malicious node may have logged very many: for other nodes there are
+/// [`newest_boot`] and [`boots_back`].
+pub fn boots(view: &(impl View + ?Sized), node: u16) -> Result<Vec<v1::BootKeys>, Fault> {
     let found = view.scan(&keys::boots(node), None, usize::MAX)?;
-    found
-        .into_iter()
-        .map(|(key, value)| {
-            let boot: Boot = decode(&key, value)?;
-            let statement = v1::BootKeys::decode(boot.statement);
-            statement
-                .map(|s| (s, boot.log_index))
-                .map_err(|_| Fault::Corrupt { kind: keys::BOOT })
-        })
-        .collect()
+    found.into_iter().map(|(key, value)| boot(&key, value)).collect()
+}
+
+/// The statement of a node's newest boot.
+pub fn newest_boot(view: &(impl View + ?Sized), node: u16) -> Result<Option<v1::BootKeys>, Fault> {
+    boots_back(view, node).next().transpose()
+}
+
+/// The boot statements of a node, newest first. Each costs one look-up where boots are counted without gaps, as honest nodes
+/// count them, and a few dozen at most.
+pub fn boots_back(view: &(impl View + ?Sized), node: u16) -> impl Iterator<Item = Result<v1::BootKeys, Fault>> {
+    let mut upto = Some(u64::MAX);
+    std::iter::from_fn(move || {
+        let found = boot_upto(view, node, upto?);
+        upto = match &found {
+            Ok(Some(statement)) => statement.boot_counter.checked_sub(1),
+            Ok(None) | Err(_) => None,
+        };
+        found.transpose()
+    })
+}
+
+/// The newest boot of a node whose counter is at most `upto`. Records are read in ascending order only, so this halves the
+/// range in which it can be.
+fn boot_upto(view: &(impl View + ?Sized), node: u16, upto: u64) -> Result<Option<v1::BootKeys>, Fault> {
+    let key = keys::boot(node, upto);
+    if let Some(value) = view.get(&key)? {
+        return boot(&key, value).map(Some);
+    }
+    let first_after = |counter: Option<u64>| {
+        let after = counter.map(|counter| keys::boot(node, counter));
+        let found = view.scan(&keys::boots(node), after.as_deref(), 1)?;
+        let found = found.into_iter().next();
+        let statement = found.map(|(key, value)| boot(&key, value)).transpose()?;
+        Ok::<_, Fault>(statement.filter(|statement| statement.boot_counter < upto))
+    };
+    let Some(mut newest) = first_after(None)? else {
+        return Ok(None);
+    };
+    // None of a counter from `end` to `upto`.
+    let mut end = upto;
+    while end - newest.boot_counter > 1 {
+        let middle = newest.boot_counter + (end - newest.boot_counter) / 2;
+        match first_after(Some(middle - 1))? {
+            Some(later) => newest = later,
+            None => end = middle,
+        }
+    }
+    Ok(Some(newest))
+}
+
+fn boot(key: &[u8], value: bytes::Bytes) -> Result<v1::BootKeys, Fault> {
+    let boot: Boot = decode(key, value)?;
+    v1::BootKeys::decode(boot.statement).map_err(|_| Fault::Corrupt { kind: keys::BOOT })
 }
 
 /// Whether `kind` may be registered by command; operators and nodes stand in the roster.

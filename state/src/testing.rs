@@ -1,6 +1,7 @@
 //! A small cluster without nodes, for tests: a roster with software keys, principals, dealings made for real, and records
 //! in memory. Everything comes from one seed.
 
+use crate::commands::told_without_record;
 use crate::entry::{Entry, Kind};
 use crate::keys;
 use crate::machine::{Applied, Machine};
@@ -400,9 +401,30 @@ impl World {
     }
 
     /// Applies a command.
+    ///
+    /// # Panics
+    /// If what is told before a command is logged is not what apply says, or apply keeps a record of it all the same.
     pub fn submit(&mut self, command: &v1::Command) -> v1::Outcome {
-        self.apply(Kind::Command.number(), command.encode_to_vec().into())
-            .outcome
+        let (told, before) = (self.told(command), self.count(keys::DONE));
+        let outcome = self
+            .apply(Kind::Command.number(), command.encode_to_vec().into())
+            .outcome;
+        assert_eq!(self.count(keys::DONE) - before, usize::from(told.is_none()), "{told:?}");
+        if let Some(mut told) = told {
+            // Of what was not applied before, the place in the log is not known beforehand.
+            told.index = if told.repeated { told.index } else { outcome.index };
+            assert_eq!(told, outcome);
+        }
+        outcome
+    }
+
+    /// What the author of a command is told before it is logged.
+    ///
+    /// # Panics
+    /// If the records do not read.
+    pub fn told(&self, command: &v1::Command) -> Option<v1::Outcome> {
+        let (rules, payload) = (self.machine.rules(), command.encode_to_vec().into());
+        told_without_record(&self.records, rules, self.log_time_ms(), payload).expect("memory")
     }
 
     /// Sets the policies with all operators' signatures.
@@ -580,7 +602,11 @@ impl World {
 
     /// Whether any record of this kind is left.
     pub fn has_kind(&self, kind: u8) -> bool {
-        self.records.all().any(|(key, _)| key.first() == Some(&kind))
+        self.count(kind) > 0
+    }
+
+    fn count(&self, kind: u8) -> usize {
+        self.records.all().filter(|(key, _)| key.first() == Some(&kind)).count()
     }
 
     /// Whether the session with this id is kept.

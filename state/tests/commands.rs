@@ -61,6 +61,47 @@ fn a_key_of_another_principal_does_not_sign_for_this_one() {
     assert_eq!(world.submit(&sign(body, &[&other])).code, Code::BadSignature as u32);
 }
 
+/// [`World::submit`] compares what is told with what apply does, here and in all other tests.
+#[test]
+fn what_leaves_no_record_is_told_before_it_is_logged() {
+    let (mut world, mut agent) = world();
+    let told = |world: &World, command: &v1::Command| world.told(command).map(|told| (told.code, told.repeated));
+    let payload = session(&mut world, &mut agent);
+    let command = world.command(payload.clone(), &[&agent]);
+    let mut forged = command.clone();
+    forged.signatures[0].signature = vec![1; 64].into();
+    assert_eq!(told(&world, &forged), Some((Code::BadSignature as u32, false)));
+    assert_eq!(told(&world, &command), None);
+    assert_eq!(world.submit(&command).code, 0);
+    assert_eq!(told(&world, &command), Some((0, true)));
+    let body = encode_body(world.roster.cluster, agent.id, &[1; 32], world.now_ms - 1000, payload);
+    let expired = sign(body, &[&agent]);
+    assert_eq!(told(&world, &expired), Some((Code::Expired as u32, false)));
+    let stranger = world.stranger();
+    let payload = session(&mut world, &mut agent);
+    let unknown = world.command(payload, &[&stranger]);
+    assert_eq!(told(&world, &unknown), Some((Code::UnknownKey as u32, false)));
+}
+
+/// A copy that comes late, or that a node hands to the next leader, is not refused for what has changed since the first.
+#[test]
+fn the_same_command_again_is_told_what_came_of_it_also_after_its_author_was_removed() {
+    let (mut world, mut agent) = world();
+    let payload = session(&mut world, &mut agent);
+    let command = world.command(payload, &[&agent]);
+    let first = world.submit(&command);
+    assert_eq!((first.code, first.repeated), (0, false));
+    let remove = v1::RemovePrincipal {
+        id: Bytes::copy_from_slice(agent.id.bytes()),
+    };
+    assert_eq!(world.by_operators(Payload::Remove(remove)).code, 0);
+    let again = world.submit(&command);
+    assert_eq!((again.code, again.repeated, again.index), (0, true, first.index));
+    let mut other = command;
+    other.body = [&other.body[..], &[0]].concat().into();
+    assert_ne!(world.submit(&other).code, 0, "other bytes are another command");
+}
+
 #[test]
 fn expiry_is_judged_by_log_time_at_its_edges() {
     let (mut world, mut agent) = world();
@@ -370,6 +411,25 @@ fn boot_keys_need_the_identity_key_and_a_higher_counter() {
     );
     world.boot(0);
     assert_eq!(counter(&world), 2);
+}
+
+/// A malicious node counts its boots as it likes, and logs as many.
+#[test]
+fn boots_are_found_from_the_newest_back_however_they_are_counted() {
+    let (mut world, _) = world();
+    let counters = [1, 2, 3, 4, 5, 100, 101, 4_000_000_000, u64::MAX - 1, u64::MAX];
+    for counter in counters.into_iter().skip(1) {
+        world.nodes[0].boots = counter - 1;
+        world.boot(0);
+    }
+    let found = query::boots_back(&world.records, 1).map(|found| found.unwrap().boot_counter);
+    assert!(found.eq(counters.into_iter().rev()));
+    let newest = |node| {
+        query::newest_boot(&world.records, node)
+            .unwrap()
+            .map(|boot| boot.boot_counter)
+    };
+    assert_eq!((newest(1), newest(2), newest(9)), (Some(u64::MAX), Some(1), None));
 }
 
 #[test]

@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
-use symbolon_consensus::{Durability, StoreFault};
+use symbolon_consensus::{Durability, StoreFault, Taking};
 use symbolon_crypto::Hash;
 use symbolon_crypto::merkle::tile::{TILE_HEIGHT, TILE_WIDTH, Tile, TileError, TileReader};
 use symbolon_crypto::merkle::{Frontier, ProofError, consistency_proof, inclusion_proof, leaf_hash, root_at};
@@ -307,7 +307,7 @@ impl AuditLog {
     /// [`LEAF_BYTES_MAX`]. [`StoreFault::Stopped`] after a failed append.
     pub fn append(&self, leaves: &[Vec<u8>]) -> Result<Appended, StoreFault> {
         let store = &self.shared.store;
-        store.writable()?;
+        store.writable(Taking::New)?;
         if let Some(large) = leaves.iter().find(|leaf| leaf.len() > LEAF_BYTES_MAX) {
             return Err(StoreFault::TooLarge {
                 what: "audit leaf",

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use symbolon_consensus::{Durability, Record, StoreFault};
+use symbolon_consensus::{Durability, Record, StoreFault, Taking};
 use tokio::sync::oneshot;
 
 use crate::engine::{Op, Space};
@@ -68,7 +68,7 @@ impl Local {
     /// # Errors
     /// [`StoreFault`]; of a failed batch nothing is kept.
     pub async fn write(&self, batch: Vec<LocalOp>, durability: Durability) -> Result<(), StoreFault> {
-        self.store.writable()?;
+        self.store.writable(Taking::New)?;
         let ops = self.ops(batch)?;
         let (sender, receiver) = oneshot::channel();
         let done = Box::new(move |result| {
@@ -84,7 +84,7 @@ impl Local {
     /// # Errors
     /// [`StoreFault`]; of a failed batch nothing is kept.
     pub fn write_now(&self, batch: Vec<LocalOp>) -> Result<(), StoreFault> {
-        self.store.writable()?;
+        self.store.writable(Taking::New)?;
         self.store.engine.write(self.ops(batch)?)
     }
 

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use symbolon_consensus::chain::ChainValue;
 use symbolon_consensus::limits::{CHAIN_KEPT, CHAIN_STRIDE};
 use symbolon_consensus::{
-    Changes, Done, Durability, Frozen, Loaded, LogOp, NameKey, Slot, Staging, Storage, StoreFault, View,
+    Changes, Done, Durability, Frozen, Loaded, LogOp, NameKey, Slot, Staging, Storage, StoreFault, Taking, View,
 };
 
 use crate::audit::AuditLog;
@@ -61,12 +61,16 @@ impl Inner {
         sealed.map(|sealed| self.barrier.open(space, key, &sealed)).transpose()
     }
 
-    pub(crate) fn writable(&self) -> Result<(), StoreFault> {
+    pub(crate) fn writable(&self, what: Taking) -> Result<(), StoreFault> {
         let free_bytes = self.engine.free_bytes()?;
-        if free_bytes < self.reserve_bytes {
+        let reserve_bytes = match what {
+            Taking::New => self.reserve_bytes,
+            Taking::Replicated => self.reserve_bytes.div_ceil(2),
+        };
+        if free_bytes < reserve_bytes {
             return Err(StoreFault::DiskFull {
                 free_bytes,
-                reserve_bytes: self.reserve_bytes,
+                reserve_bytes,
             });
         }
         Ok(())
@@ -349,7 +353,7 @@ impl Storage for Store {
         Ok(Box::new(StagedState::begin(Arc::clone(&self.inner))?))
     }
 
-    fn writable(&self) -> Result<(), StoreFault> {
-        self.inner.writable()
+    fn writable(&self, what: Taking) -> Result<(), StoreFault> {
+        self.inner.writable(what)
     }
 }

@@ -101,12 +101,29 @@ async fn a_leader_that_contradicts_what_is_committed_or_names_an_absurd_term_is_
     assert_eq!(tell(next, (next, 1)).await, Some(Refusal::Contradicts));
     let absurd = before.term + TERMS_AHEAD_MAX + 1;
     assert_eq!(tell(absurd, (absurd, 1)).await, Some(Refusal::Inconsistent));
-    let after = follower.status();
-    assert_eq!(
-        (after.term, after.leader),
-        (before.term, Some(leader)),
-        "it follows as before"
-    );
+    let after = follower.status().term;
+    assert!(after < absurd, "in term {after}, {absurd} was claimed");
+    goes_on(&all).await;
+}
+
+/// Each step is one that others believe, and all together none.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn members_that_were_led_far_apart_meet_again() {
+    let three = three().await;
+    let all: Vec<&Consensus> = three.members.iter().collect();
+    for steps in [2, 5] {
+        goes_on(&all).await;
+        let victim = all[0];
+        for _ in 0..steps {
+            let term = victim.status().term + TERMS_AHEAD_MAX;
+            let reply = victim
+                .receive(UPSTART, append(term, UPSTART, (term, 1 << 40), (term, 1 + (1 << 40))))
+                .await;
+            let _ = refusal(reply).unwrap();
+            eventually("the victim is led there", || victim.status().term >= term).await;
+        }
+        goes_on(&all).await;
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -13,7 +13,7 @@ use std::path::Path;
 
 use bytes::Bytes;
 use common::{NAME_KIND, Net, PARENT, members, open, options, propose, put, start};
-use symbolon_consensus::{Durability, View};
+use symbolon_consensus::{Durability, Taking, View};
 use symbolon_store::backup::{BackupError, backup, restore};
 use symbolon_store::{LocalOp, Store, StoreFault};
 
@@ -131,7 +131,7 @@ fn too_little_free_space_is_refused_by_name() {
     let mut options = options(1);
     options.reserve_bytes = u64::MAX;
     let store = Store::open(directory.path(), options).unwrap();
-    let refused = symbolon_consensus::Storage::writable(&store);
+    let refused = symbolon_consensus::Storage::writable(&store, Taking::New);
     assert!(
         matches!(
             refused,

@@ -13,10 +13,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use common::{
-    Keys, NAME_KIND, Net, PARENT, Word, eventually, mark, members, open, propose, put, settings, start, start_with,
+    KIND_MARK, Keys, NAME_KIND, Net, PARENT, Word, eventually, mark, members, open, open_in_memory, propose, put,
+    settings, start, start_with,
 };
-use symbolon_consensus::{Consensus, SnapshotRefused, Storage};
-use symbolon_store::Store;
+use symbolon_consensus::limits::VITAL_BYTES_MAX;
+use symbolon_consensus::{Consensus, Payload, ProposeError, SnapshotRefused, Storage};
+use symbolon_store::{MemoryDisk, Store};
 
 struct Two {
     net: Net,
@@ -133,6 +135,89 @@ async fn a_member_that_lags_behind_the_log_takes_over_a_snapshot() {
     let third = start(&two.net, 3, &store).await;
     eventually("it is where it was", || third.progress().applied() >= last.index).await;
     eventually("its snapshot is known", || third.status().snapshot == Some(mark.index)).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn large_entries_are_purged_behind_a_mark_although_they_are_few() {
+    let (net, directory) = (Net::default(), tempfile::tempdir().unwrap());
+    let store = open(directory.path(), 1);
+    let mut settings = settings(1);
+    (settings.log_kept, settings.log_bytes_kept) = (10_000, 1024 * 1024);
+    let alone = start_with(
+        &net,
+        settings,
+        &store,
+        Box::new(Keys::default()),
+        Arc::new(Word(b"word")),
+    )
+    .await;
+    alone.initialize(members(&[1])).await.unwrap();
+    let mut marked = 0;
+    for n in 0..2 {
+        for _ in 0..40 {
+            propose(&[&alone], put(&n.to_string(), &"v".repeat(60 * 1024)))
+                .await
+                .unwrap();
+        }
+        marked = propose(&[&alone], mark()).await.unwrap().index;
+        let mut marks = alone.marks();
+        let described = marks.wait_for(|meta| meta.as_ref().is_some_and(|meta| meta.index == marked));
+        tokio::time::timeout(Duration::from_secs(10), described)
+            .await
+            .unwrap()
+            .unwrap();
+        alone.adopt_mark().await.unwrap();
+    }
+    // The first mark, and all that was a mebibyte behind it.
+    eventually("the log is purged", || {
+        alone.status().purged.is_some_and(|upto| upto > 20)
+    })
+    .await;
+    assert!(alone.status().purged.unwrap() < marked - 10, "what is recent stays");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_frees_room_is_agreed_on_while_all_disks_are_full() {
+    let net = Net::default();
+    let disks = [MemoryDisk::new(), MemoryDisk::new()];
+    let mut both = Vec::new();
+    for (node, disk) in (1..).zip(&disks) {
+        let mut settings = settings(node);
+        settings.vital = &[KIND_MARK];
+        let store = open_in_memory(disk, node);
+        both.push(
+            start_with(
+                &net,
+                settings,
+                &store,
+                Box::new(Keys::default()),
+                Arc::new(Word(b"word")),
+            )
+            .await,
+        );
+    }
+    both[0].initialize(members(&[1, 2])).await.unwrap();
+    let all: Vec<&Consensus> = both.iter().collect();
+    propose(&all, put("a", "1")).await.unwrap();
+    for disk in &disks {
+        disk.set_reserve_used(true);
+    }
+    let leading = *all.iter().find(|m| m.leader() == Some(m.node())).unwrap();
+    let no_room = |refused| matches!(refused, Err(ProposeError::NoRoom(_)));
+    assert!(no_room(leading.propose(put("a", "2")).await));
+    let large = Payload {
+        bytes: vec![0; VITAL_BYTES_MAX + 1].into(),
+        ..mark()
+    };
+    assert!(no_room(leading.propose(large).await));
+    let marked = leading.propose(mark()).await.unwrap();
+    for member in all {
+        let progress = member.progress();
+        progress
+            .wait_index(marked.index, Duration::from_secs(10))
+            .await
+            .unwrap();
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

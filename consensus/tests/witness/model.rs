@@ -434,7 +434,7 @@ impl State {
         let mut state = *self;
         state.processes[b].disk.fences[node_of(a)] = self.processes[a].boot;
         let witness = &self.processes[b];
-        let furthest = witness.disk.log.last().max(witness.bar_log);
+        let furthest = witness.disk.log.last();
         let booted = &mut state.processes[a];
         booted.heard[node_of(b)] = Some((witness.boot, witness.disk.term, furthest));
         let fence = &mut booted.disk.fences;

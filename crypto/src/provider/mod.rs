@@ -6,6 +6,7 @@
 #[cfg(feature = "aws-lc")]
 mod aws_lc;
 mod portable;
+mod remembering;
 
 use thiserror::Error;
 use zeroize::Zeroize;
@@ -13,6 +14,7 @@ use zeroize::Zeroize;
 #[cfg(feature = "aws-lc")]
 pub use aws_lc::{AwsLc, AwsLcSigningKey};
 pub use portable::Portable;
+pub use remembering::Remembering;
 
 use crate::{
     limits::TAG_BYTES,

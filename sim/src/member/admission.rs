@@ -21,12 +21,12 @@ const AGAIN: Duration = Duration::from_millis(50);
 /// Asks until enough have answered, then takes part.
 pub(super) async fn run(member: &Arc<Member>) -> Result<(), AdmitError> {
     let (roster, provider) = (&member.site.roster, member.site.provider.as_ref());
-    let term_max = member.consensus.credible_term().await?;
-    let mut admission = Admission::new(roster, member.statement.clone(), term_max);
+    let mut admission = Admission::new(roster, member.statement.clone());
     let stand = loop {
+        let term_max = member.consensus.credible_term().await?;
         for node in admission.missing() {
             if let Some(answer) = ask(member, node).await
-                && let Err(refused) = admission.take(node, &answer, roster, provider)
+                && let Err(refused) = admission.take(node, &answer, term_max, roster, provider)
             {
                 member.blame(format!("node {node} answered a boot wrongly: {refused}"));
             }

@@ -29,6 +29,7 @@ use symbolon_custody::heads::Heads;
 use symbolon_node::fences::Fences;
 use symbolon_node::machine::{NodeMachine, ViewAdapter, nothing_shown};
 use symbolon_node::vouch::{Boots, Guard};
+use symbolon_state::entry::Kind;
 use symbolon_state::{Effect, query};
 use symbolon_store::{AuditLog, LocalOp, Options, Store};
 use symbolon_wire::audit;
@@ -93,8 +94,8 @@ async fn count_boot(store: &Store, node: u16) -> Result<u64, BootError> {
         .get(BOOTS)?
         .and_then(|bytes| bytes.as_ref().try_into().ok())
         .map_or(0, u64::from_be_bytes);
-    let logged = query::boots(&ViewAdapter::new(&store.reader()), node)?;
-    let logged = logged.last().map_or(0, |(statement, _)| statement.boot_counter);
+    let logged = query::newest_boot(&ViewAdapter::new(&store.reader()), node)?;
+    let logged = logged.map_or(0, |statement| statement.boot_counter);
     let counter = counted.max(logged) + 1;
     let batch = vec![LocalOp::Put(
         BOOTS.to_vec(),
@@ -189,6 +190,7 @@ pub(crate) async fn boot(hardware: &Hardware, site: &Arc<Site>) -> Result<Arc<Me
     let mut settings = Settings::new(node.into(), roster.cluster.0, roster.hash);
     settings.log_kept = LOG_KEPT;
     settings.awaits_admission = true;
+    settings.vital = &Kind::VITAL;
     settings.voters = roster.indices().into_iter().map(u64::from).collect();
     let frozen = Arc::new(AtomicBool::new(false));
     let way = Way {

@@ -14,9 +14,10 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 use symbolon_consensus::SnapshotMeta;
-use symbolon_custody::heads::{self, Finding};
+use symbolon_crypto::sign::VerifyingKey;
+use symbolon_custody::heads::{self, Finding, Told};
 use symbolon_custody::snapshots;
-use symbolon_node::vouch::{Boots, claim};
+use symbolon_node::vouch::{Boots, Seen, claim, pass_on};
 use symbolon_state::entry::Kind;
 use symbolon_wire::statements::Signer;
 use symbolon_wire::v1::{self, peer_request};
@@ -74,16 +75,22 @@ fn own_head(member: &Member, index: u64) -> Option<v1::Head> {
     })
 }
 
-/// Tells all nodes this node's head and the others', and where it is contradicted.
+/// Tells all nodes this node's head and the others', and where it needs to know theirs.
 fn tell(member: &Arc<Member>, head: v1::Head) {
-    let (mut heads, contested) = {
+    let (mut told, mut contested) = {
         let heads = lock(&member.heads);
-        (heads.newest(), heads.contested().collect())
+        (heads.newest(), Vec::from_iter(heads.contested()))
     };
-    heads.push(head);
+    if !contested.is_empty() {
+        // Who agrees at the end of this log agrees wherever it is contradicted, also where it keeps no chain value any more.
+        contested.push(head.index);
+    }
+    let boot = Some(Arc::new(member.statement.clone()));
+    told.push(Told { head, boot });
+    let (heads, boots) = pass_on(told);
     let snapshots = lock(&member.snapshots).all();
     let gossip = v1::Gossip {
-        boots: member.boots_seen.behind(&heads),
+        boots,
         heads,
         snapshots,
         contested,
@@ -164,14 +171,12 @@ fn send(member: &Arc<Member>, to: u16, gossip: &v1::Gossip) {
 
 /// Takes what node `from` sent: statements of any node, but only its own clock reading.
 pub(super) fn take(member: &Arc<Member>, from: u16, gossip: v1::Gossip) {
-    if let Some(statement) = gossip.boot {
-        keep_boot(&member.site, &member.boots_seen, &statement);
-    }
-    for statement in &gossip.boots {
-        keep_boot(&member.site, &member.boots_seen, statement);
-    }
+    let statements = gossip.boot.iter().chain(&gossip.boots);
+    let shown: Vec<Seen> = statements
+        .filter_map(|statement| keep_boot(&member.site, &member.boots_seen, statement))
+        .collect();
     for head in gossip.heads {
-        take_head(member, head);
+        take_head(member, head, &shown);
     }
     answer_contested(member, from, &gossip.contested);
     let (roster, provider) = (&member.site.roster, member.site.provider.as_ref());
@@ -189,28 +194,36 @@ pub(super) fn take(member: &Arc<Member>, from: u16, gossip: v1::Gossip) {
 }
 
 /// Verifies and keeps a boot statement.
-pub(super) fn keep_boot(site: &Site, boots: &Boots, statement: &v1::BootKeys) {
-    boots.keep(&site.roster, site.provider.as_ref(), statement);
+pub(super) fn keep_boot(site: &Site, boots: &Boots, statement: &v1::BootKeys) -> Option<Seen> {
+    boots.keep(&site.roster, site.provider.as_ref(), statement)
 }
 
-fn take_head(member: &Arc<Member>, head: v1::Head) {
+fn take_head(member: &Arc<Member>, head: v1::Head, shown: &[Seen]) {
     let Ok(node) = u16::try_from(head.node) else { return };
+    if node == member.node {
+        return;
+    }
+    let of_boot = |seen: &&Seen| seen.node == node && seen.boot.counter == head.boot_counter;
+    let mut boots: Vec<Seen> = shown.iter().filter(of_boot).cloned().collect();
+    boots.extend(member.boots_seen.of_boot(node, head.boot_counter));
     let signer = Signer {
         cluster: member.site.roster.cluster,
         node,
         boot_counter: head.boot_counter,
     };
-    let signed = |key| heads::check(&head, &signer, key, member.site.provider.as_ref());
-    if node == member.node || !member.signing_keys(node, head.boot_counter).iter().any(signed) {
-        return;
-    }
+    let signed = |key: &VerifyingKey| heads::check(&head, &signer, key, member.site.provider.as_ref());
+    let boot = match boots.into_iter().find(|seen| signed(&seen.boot.signing_key)) {
+        Some(seen) => Some(seen.statement),
+        None if member.logged_key(node, head.boot_counter).as_ref().is_some_and(signed) => None,
+        None => return,
+    };
     let applied = member.shown.load().applied;
     let own = |index: u64| {
         (index <= applied)
             .then(|| member.consensus.chain_at(index).ok().flatten())
             .flatten()
     };
-    let finding = lock(&member.heads).take(head, own);
+    let finding = lock(&member.heads).take(Told { head, boot }, own);
     act(member, finding);
 }
 

@@ -124,16 +124,15 @@ impl Member {
 
     /// The key of a node's boot: seen in gossip, or applied.
     fn signing_key(&self, node: u16, counter: u64) -> Option<VerifyingKey> {
-        self.signing_keys(node, counter).into_iter().next()
+        let logged = self.logged_key(node, counter);
+        logged.or_else(|| self.boots_seen.signing_key(node, counter))
     }
 
-    /// All keys under which a node signs that boot: one, of an honest node.
-    fn signing_keys(&self, node: u16, counter: u64) -> Vec<VerifyingKey> {
+    /// The key of a node's newest logged boot, if that is the one.
+    fn logged_key(&self, node: u16, counter: u64) -> Option<VerifyingKey> {
         let applied = self.shown.load();
-        let applied = applied.boots.get(&node).filter(|boot| boot.counter == counter);
-        let applied = applied.map(|boot| boot.signing_key.clone());
-        let seen = self.boots_seen.signing_keys(node, counter);
-        applied.into_iter().chain(seen).collect()
+        let boot = applied.boots.get(&node).filter(|boot| boot.counter == counter);
+        boot.map(|boot| boot.signing_key.clone())
     }
 
     /// Runs `decide` on the newest state.

@@ -11,6 +11,7 @@ use std::time::Duration;
 use symbolon_consensus::{self as consensus, ProposeError};
 use symbolon_crypto::Hash;
 use symbolon_node::machine::ViewAdapter;
+use symbolon_node::unlogged::Judge;
 use symbolon_state::entry::Kind;
 use symbolon_state::query;
 use symbolon_wire::Code;
@@ -81,6 +82,18 @@ fn unknown() -> v1::Error {
 pub(super) async fn propose_here(member: &Arc<Member>, kind: u16, bytes: Bytes) -> Result<v1::Submitted, v1::Error> {
     if let Some(code) = member.refusal() {
         return Err(error(code, format!("node {} does not serve", member.node)));
+    }
+    if kind == Kind::Command.number() {
+        let judge = Judge {
+            roster: &member.site.roster,
+            provider: member.site.provider.as_ref(),
+            shown: &member.shown,
+            store: &member.store,
+            consensus: &member.consensus,
+        };
+        if let Some(told) = judge.told(&bytes).await.map_err(|fault| broken(&fault))? {
+            return Ok(told);
+        }
     }
     match member.consensus.propose(consensus::Payload { kind, bytes }).await {
         Ok(done) => {
