@@ -308,7 +308,7 @@ impl Consensus {
         let term = inner.raft.with_raft_state(|state| state.vote_ref().leader_id.term);
         let (term, last) = (term.await.map_err(|_| AdmitError::Stopped)?, inner.log.last());
         if term < heard.term {
-            let entered = enter_term(&inner.raft, heard.term, inner.settings.node).await;
+            let entered = enter_term(&inner.raft, heard.term).await;
             if !entered.map_err(|_| AdmitError::Stopped)? {
                 return Err(AdmitError::Term { term: heard.term });
             }

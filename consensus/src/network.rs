@@ -17,7 +17,7 @@ use crate::limits::{CHUNK_BYTES_MAX, CHUNK_RECORDS_MAX};
 use crate::receive::nearest;
 use crate::snapshot::{SnapshotData, SnapshotGuard, Source};
 use crate::transport::{Transport, TransportError};
-use crate::types::{RaftSnapshot, TypeConfig, Vote};
+use crate::types::{NOBODY, RaftSnapshot, TypeConfig, Vote};
 
 type Failure = RPCError<TypeConfig>;
 
@@ -115,7 +115,7 @@ impl Peer {
         };
         match self.call(RPCTypes::Vote, &request, option.soft_ttl()).await? {
             Reply::Vote { vote, granted, last } => {
-                let vote = nearest(vote, rpc.vote.leader_id.term);
+                let vote = heard(vote, rpc.vote);
                 // openraft goes on counting grants of an election after a rejection has raised its vote, and stops if
                 // they suffice. A candidate hears of a later term before it stands, when it asks whether it would win.
                 let later = vote > rpc.vote && !(pre && self.is_believed());
@@ -132,7 +132,7 @@ impl Peer {
     /// What the receiver of a snapshot says whom it follows.
     fn followed(&self, theirs: Vote, vote: Vote) -> Result<Vote, StreamingError<TypeConfig>> {
         if theirs <= vote || self.is_believed() {
-            return Ok(nearest(theirs, vote.leader_id.term));
+            return Ok(heard(theirs, vote));
         }
         Err(NetworkError::new(&Refusal::Inconsistent).into())
     }
@@ -200,12 +200,27 @@ impl Peer {
     }
 }
 
+/// What an answer tells the member whose vote is `own` of `theirs`: a later term, and never that it leads there. openraft
+/// would take its word.
+fn heard(theirs: Vote, own: Vote) -> Vote {
+    let vote = nearest(theirs, own.leader_id.term);
+    #[cfg(feature = "sabotage")]
+    if symbolon_sabotage::Bug::ElectedByAnswer.on() {
+        return vote;
+    }
+    if vote > own && vote.leader_id.voted_for == own.leader_id.voted_for {
+        Vote::new(vote.leader_id.term, NOBODY)
+    } else {
+        vote
+    }
+}
+
 /// What deposes the leader of `vote` if the `target` follows the one of `higher`. Two leaders of one term are the work of
 /// a malicious member: the target could follow nobody else before the next term.
 fn later(higher: Vote, vote: Vote, target: u64) -> Option<Vote> {
     let (theirs, own) = (higher.leader_id, vote.leader_id);
     if higher > vote {
-        Some(nearest(higher, own.term))
+        Some(heard(higher, vote))
     } else if theirs.term == own.term && theirs.voted_for != own.voted_for {
         Some(Vote::new(own.term.saturating_add(1), target))
     } else {

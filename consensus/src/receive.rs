@@ -21,7 +21,7 @@ use crate::records::Record;
 use crate::settings::is_vital;
 use crate::snapshot::{SnapshotData, SnapshotGuard, SnapshotMeta, SnapshotRefused, Source, StateRoot};
 use crate::storage::{Staging, Storage, Taking};
-use crate::types::{Entry, EntryPayload, LogId, Raft, RaftSnapshot, TypeConfig, Vote, log_id, term_of};
+use crate::types::{Entry, EntryPayload, LogId, NOBODY, Raft, RaftSnapshot, TypeConfig, Vote, log_id, term_of};
 
 /// The receiving side of one member.
 pub(crate) struct Receiver {
@@ -267,7 +267,7 @@ impl Receiver {
             return Refusal::TooManyTerms;
         }
         tracing::warn!(from, "a member claims a term that no elections lead to");
-        match enter_term(&self.raft, nearer.leader_id.term, self.node).await {
+        match enter_term(&self.raft, nearer.leader_id.term).await {
             Ok(_) => Refusal::Inconsistent,
             Err(stopped) => stopped,
         }
@@ -503,12 +503,18 @@ pub(crate) fn nearest(vote: Vote, term: u64) -> Vote {
     }
 }
 
-/// Brings a member into a later term: a vote for itself, which binds it there and asks nobody. `false` if it is there, or
-/// further, already.
-pub(crate) async fn enter_term(raft: &Raft, term: u64, node: u64) -> Result<bool, Refusal> {
+/// Brings a member into a later term, in which it votes for nobody. `false` if it is there, or further, already.
+pub(crate) async fn enter_term(raft: &Raft, term: u64) -> Result<bool, Refusal> {
     let last = raft.with_raft_state(|state| state.log_ids.last().copied());
+    let vote = Vote::new(term, NOBODY);
+    #[cfg(feature = "sabotage")]
+    let vote = if symbolon_sabotage::Bug::TermEnteredForItself.on() {
+        Vote::new(term, *raft.node_id())
+    } else {
+        vote
+    };
     let vote = VoteRequest {
-        vote: Vote::new(term, node),
+        vote,
         last_log_id: last.await.map_err(|_| Refusal::Stopped)?,
         // Else a leader whose lease holds would refuse.
         leadership_transfer: true,

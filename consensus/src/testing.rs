@@ -120,6 +120,11 @@ fn appended(term: u64, leader: u64, previous: (u64, u64), entry: (u64, u64), com
     append.encode()
 }
 
+/// What a follower answers that knows of a leader elected in `term`.
+pub fn later_leader(term: u64, leader: u64) -> Bytes {
+    Reply::Append(AppendReply::HigherVote(Vote::new_committed(term, leader))).encode()
+}
+
 /// Why a frame was refused, by the reply to it; `None` if it was not.
 ///
 /// # Errors

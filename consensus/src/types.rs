@@ -58,6 +58,10 @@ openraft::declare_raft_types!(
 
 pub(crate) type LogId = openraft::LogId<CommittedLeaderId<u64>>;
 pub(crate) type Vote = openraft::impls::Vote<openraft::impls::leader_id_std::LeaderId<u64, u64>>;
+
+/// For whom a member votes that enters a term without voting. A vote for itself would be taken for its own election's.
+pub(crate) const NOBODY: u64 = u64::MAX;
+
 pub(crate) type Membership = openraft::Membership<u64, ()>;
 pub(crate) type StoredMembership = openraft::StoredMembership<CommittedLeaderId<u64>, u64, ()>;
 pub(crate) type EntryPayload = openraft::EntryPayload<Payload, u64, ()>;

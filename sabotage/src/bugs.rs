@@ -222,6 +222,12 @@ bugs! {
     "A member refuses whoever is further ahead than elections lead, and stays where it is."
     FarTermsRefused "far-terms-refused" at "consensus/src/receive.rs" breaks "docs/proofs.md: no member keeps others apart"
         Fails "store/tests/cluster.rs" "members_that_were_led_far_apart_meet_again";
+    "A member that enters a later term votes for itself there."
+    TermEnteredForItself "term-entered-for-itself" at "consensus/src/receive.rs" breaks "docs/proofs.md: nobody leads a term in which it was not elected"
+        Fails "store/tests/cluster.rs" "a_leader_that_is_led_into_a_later_term_leads_no_more";
+    "Who is told that it leads a later term leads it."
+    ElectedByAnswer "elected-by-answer" at "consensus/src/network.rs" breaks "docs/proofs.md: nobody leads a term in which it was not elected"
+        Fails "store/tests/cluster.rs" "a_leader_that_is_told_that_it_leads_a_later_term_does_not";
     "Every mark is kept and described, however many come at once."
     EveryMarkKept "every-mark-kept" at "consensus/src/apply.rs" breaks "claim 21"
         Fails "store/tests/snapshot.rs" "marks_that_follow_each_other_closely_keep_few_states";

@@ -15,8 +15,8 @@ use std::time::{Duration, Instant};
 use common::{Net, eventually, leader, members, open, propose, put, start};
 use symbolon_consensus::frame::Refusal;
 use symbolon_consensus::limits::TERMS_AHEAD_MAX;
-use symbolon_consensus::testing::{append, append_committed, refusal};
-use symbolon_consensus::{Consensus, Storage, View};
+use symbolon_consensus::testing::{append, append_committed, later_leader, refusal};
+use symbolon_consensus::{Consensus, ProposeError, Storage, View};
 
 /// Says what a test has it say. A real member of this index would not know what it has said.
 const UPSTART: u64 = 9;
@@ -124,6 +124,43 @@ async fn members_that_were_led_far_apart_meet_again() {
         }
         goes_on(&all).await;
     }
+}
+
+/// It went on proposing under its old vote; in debug builds openraft ended.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_leader_that_is_led_into_a_later_term_leads_no_more() {
+    let three = three().await;
+    let all: Vec<&Consensus> = three.members.iter().collect();
+    goes_on(&all).await;
+    let leads = leader(&all).await;
+    let leading = *all.iter().find(|m| m.node() == leads).unwrap();
+    let term = leading.status().term + TERMS_AHEAD_MAX + 1;
+    let reply = leading.receive(UPSTART, append(term, UPSTART, (term, 1 << 40), (term, 1 + (1 << 40))));
+    assert_eq!(refusal(reply.await).unwrap(), Some(Refusal::Inconsistent));
+    let proposed = leading.propose(put("a", "1")).await;
+    assert!(matches!(proposed, Err(ProposeError::NotLeader { .. })), "{proposed:?}");
+    goes_on(&all).await;
+}
+
+/// openraft leads by the word of one follower; another leader of that term would be elected meanwhile.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_leader_that_is_told_that_it_leads_a_later_term_does_not() {
+    let three = three().await;
+    let all: Vec<&Consensus> = three.members.iter().collect();
+    goes_on(&all).await;
+    let leads = leader(&all).await;
+    let (told, rest): (Vec<&Consensus>, Vec<&Consensus>) = all.iter().partition(|m| m.node() == leads);
+    let (told, term) = (told[0], told[0].status().term);
+    three.net.isolate(leads, &[rest[1].node()]);
+    three.net.answer(rest[0].node(), leads, later_leader(term + 1, leads));
+    eventually("the leader is told of a later term", || told.status().term > term).await;
+    assert_eq!(told.leader(), None);
+    assert!(matches!(
+        told.propose(put("a", "1")).await,
+        Err(ProposeError::NotLeader { .. })
+    ));
+    three.net.heal();
+    goes_on(&all).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
