@@ -9,8 +9,8 @@ use tokio::time::Instant;
 use crate::sync::lock;
 
 /// For each member `burst` times at once, and once more every `every`. Clones share it.
-#[derive(Clone)]
-pub(crate) struct Allowance {
+#[derive(Clone, Debug)]
+pub struct Allowance {
     burst: u32,
     every: Duration,
     /// When each member has all of its allowance again.
@@ -18,7 +18,9 @@ pub(crate) struct Allowance {
 }
 
 impl Allowance {
-    pub(crate) fn new(burst: u32, every: Duration) -> Self {
+    /// `burst` times at once, and once more every `every`.
+    #[must_use]
+    pub fn new(burst: u32, every: Duration) -> Self {
         Self {
             burst,
             every,
@@ -27,10 +29,18 @@ impl Allowance {
     }
 
     /// Whether the member may once more, and if so, takes that.
-    pub(crate) fn take(&self, member: u64) -> bool {
+    #[must_use]
+    pub fn take(&self, member: u64) -> bool {
+        self.take_many(member, 1)
+    }
+
+    /// Whether the member may so many times more, and if so, takes them.
+    #[must_use]
+    pub fn take_many(&self, member: u64, times: usize) -> bool {
+        let times = u32::try_from(times).unwrap_or(u32::MAX);
         let now = Instant::now();
         let mut whole_at = lock(&self.whole_at);
-        let whole = whole_at.get(&member).map_or(now, |at| (*at).max(now)) + self.every;
+        let whole = whole_at.get(&member).map_or(now, |at| (*at).max(now)) + self.every.saturating_mul(times);
         let may = whole.duration_since(now) <= self.every * self.burst;
         if may {
             whole_at.insert(member, whole);
@@ -58,5 +68,15 @@ mod tests {
         tokio::time::advance(Duration::from_secs(1_000)).await;
         let taken = (0..100).filter(|_| allowance.take(1)).count();
         assert_eq!(taken, 3, "what is not used does not add up");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_node_that_tells_much_that_is_wrong_is_not_heard_for_a_while_and_others_are() {
+        let checks = Allowance::new(2000, Duration::from_millis(1));
+        let taken = |node, each| (0..100_000).filter(|_| checks.take_many(node, each)).count();
+        assert_eq!((taken(1, 64), taken(2, 1)), (31, 2000));
+        tokio::time::advance(Duration::from_secs(1)).await;
+        assert_eq!((taken(1, 1), taken(2, 1)), (1016, 1000));
+        assert!(!checks.take_many(3, usize::MAX));
     }
 }

@@ -185,10 +185,15 @@ impl Request {
         }
     }
 
-    /// Whether whoever takes it, in `term`, is in a later term after it. A pre-vote changes nothing.
-    pub(crate) fn raises(&self, term: u64) -> bool {
-        let later = self.vote().is_some_and(|vote| vote.leader_id.term > term);
-        later && !matches!(self, Self::PreVote(_))
+    /// Whether it ends what a member does whose vote is `own`: in a later term, or, for a leader, in a term in which the
+    /// member stands itself or has voted for another one. A pre-vote ends nothing.
+    pub(crate) fn supplants(&self, own: &Vote) -> bool {
+        let Some(vote) = self.vote().filter(|_| !matches!(self, Self::PreVote(_))) else {
+            return false;
+        };
+        let (theirs, ours) = (&vote.leader_id, &own.leader_id);
+        let elected = vote.is_committed() && !own.is_committed();
+        theirs.term > ours.term || theirs.term == ours.term && theirs.voted_for != ours.voted_for && elected
     }
 
     pub(crate) fn encode(&self) -> Bytes {
@@ -659,5 +664,28 @@ mod tests {
             let _ = Request::decode(framed.clone().into());
             let _ = Reply::decode(framed.into());
         }
+    }
+
+    #[test]
+    fn a_later_term_and_a_leader_beside_another_vote_end_something_and_a_pre_vote_nothing() {
+        let append = |vote| Request::Append {
+            vote,
+            previous: None,
+            commit: None,
+            entries: Vec::new(),
+        };
+        let ballot = |term| Ballot {
+            vote: Vote::new(term, 2),
+            last: None,
+        };
+        let (stands, voted) = (Vote::new(3, 1), Vote::new(3, 2));
+        assert!(append(Vote::new_committed(3, 2)).supplants(&stands));
+        assert!(!append(Vote::new_committed(3, 2)).supplants(&voted), "it was elected");
+        assert!(!append(Vote::new_committed(3, 2)).supplants(&Vote::new_committed(3, 2)));
+        assert!(!append(Vote::new_committed(2, 2)).supplants(&stands));
+        assert!(append(Vote::new_committed(4, 2)).supplants(&voted));
+        assert!(Request::Vote(ballot(4)).supplants(&voted));
+        assert!(!Request::Vote(ballot(3)).supplants(&stands));
+        assert!(!Request::PreVote(ballot(4)).supplants(&stands));
     }
 }

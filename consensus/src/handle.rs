@@ -305,15 +305,15 @@ impl Consensus {
     /// [`AdmitError`].
     pub async fn admit(&self, heard: Standpoint) -> Result<(), AdmitError> {
         let inner = &self.inner;
-        let term = inner.raft.with_raft_state(|state| state.vote_ref().leader_id.term);
-        let (term, last) = (term.await.map_err(|_| AdmitError::Stopped)?, inner.log.last());
-        if term < heard.term {
+        if self.standpoint().await?.term < heard.term {
             let entered = enter_term(&inner.raft, heard.term).await;
-            if !entered.map_err(|_| AdmitError::Stopped)? {
-                return Err(AdmitError::Term { term: heard.term });
-            }
+            entered.map_err(|_| AdmitError::Stopped)?;
         }
-        inner.gate.open(heard.max(Standpoint::of(term, last)));
+        let own = self.standpoint().await?;
+        if own.term < heard.term {
+            return Err(AdmitError::Term { term: heard.term });
+        }
+        inner.gate.open(heard.max(own));
         inner.raft.runtime_config().elect(true);
         Ok(())
     }
@@ -377,8 +377,8 @@ impl Consensus {
 
     /// Answers a frame of member `from`, as its channel authenticates it.
     pub async fn receive(&self, from: u64, frame: Bytes) -> Bytes {
-        let term = self.inner.log.term();
-        self.inner.receiver.receive(from, frame, term).await
+        let own = self.inner.log.vote();
+        self.inner.receiver.receive(from, frame, own).await
     }
 
     /// This member's index.

@@ -42,6 +42,7 @@ pub mod testing;
 mod transport;
 mod types;
 
+pub use allowance::Allowance;
 pub use gate::Standpoint;
 pub use handle::{AdmitError, Consensus, InitializeError, ProposeError, Proposed, StartError, Status, StatusWatch};
 pub use machine::{Committed, Fatal, Outcome, StateMachine};

@@ -18,7 +18,7 @@ use crate::progress::{Progress, Sample, Unapplied};
 use crate::storage::{Durability, LogOp, Slot, Storage, StoreFault};
 use crate::sync::lock;
 use crate::tail::Tail;
-use crate::types::{Entry, LogId, TypeConfig, Vote};
+use crate::types::{Entry, LogId, NOBODY, TypeConfig, Vote};
 
 /// The log. Clones share it.
 #[derive(Clone)]
@@ -99,9 +99,9 @@ impl LogAdapter {
         lock(&self.shared.tail).followed_by(bytes)
     }
 
-    /// The durable term.
-    pub(crate) fn term(&self) -> u64 {
-        lock(&self.shared.vote).map_or(0, |vote| vote.leader_id.term)
+    /// The durable vote.
+    pub(crate) fn vote(&self) -> Vote {
+        lock(&self.shared.vote).unwrap_or_else(|| Vote::new(0, NOBODY))
     }
 
     /// Whether `check` holds for every entry of `sample` that is not applied yet. `false` also if some of them are no

@@ -14,7 +14,7 @@ use crate::allowance::Allowance;
 use crate::frame::{AppendReply, Ballot, Refusal, Reply, Request};
 use crate::gate::Gate;
 use crate::limits::{CHUNK_BYTES_MAX, CHUNK_RECORDS_MAX};
-use crate::receive::nearest;
+use crate::receive::{nearest, terms};
 use crate::snapshot::{SnapshotData, SnapshotGuard, Source};
 use crate::transport::{Transport, TransportError};
 use crate::types::{NOBODY, RaftSnapshot, TypeConfig, Vote};
@@ -22,9 +22,10 @@ use crate::types::{NOBODY, RaftSnapshot, TypeConfig, Vote};
 type Failure = RPCError<TypeConfig>;
 
 /// How often one member is believed that it knows a later leader than the one that speaks. A leader that is replaced hears
-/// it from its successor; one that believed every follower would be deposed by a single malicious one again and again.
+/// it from its successor; one that believed every follower would be deposed by a single malicious one again and again. As
+/// often as a member may be led into a later term: else a malicious one would do that to a follower, and nobody believe it.
 pub(crate) fn believed() -> Allowance {
-    Allowance::new(1, Duration::from_secs(10))
+    terms()
 }
 
 /// Makes one [`Peer`] for each member.
@@ -115,13 +116,21 @@ impl Peer {
         };
         match self.call(RPCTypes::Vote, &request, option.soft_ttl()).await? {
             Reply::Vote { vote, granted, last } => {
-                let vote = heard(vote, rpc.vote);
-                // openraft goes on counting grants of an election after a rejection has raised its vote, and stops if
-                // they suffice. A candidate hears of a later term before it stands, when it asks whether it would win.
-                let later = vote > rpc.vote && !(pre && self.is_believed());
+                let granted = granted && (pre || vote == rpc.vote);
+                // openraft goes on counting grants of an election after an answer has raised its vote, and stops if they
+                // suffice; and it ends a pre-vote, whose vote nobody has yet, by any answer that raises its own. A
+                // candidate hears of a later term when it asks whether it would win, and not from everybody at any time.
+                let later = pre && vote.leader_id.term >= rpc.vote.leader_id.term;
+                let vote = if granted {
+                    rpc.vote
+                } else if later && self.is_believed() {
+                    heard(vote, rpc.vote)
+                } else {
+                    Vote::new(0, NOBODY)
+                };
                 Ok(VoteResponse {
-                    vote: if later { rpc.vote } else { vote },
-                    vote_granted: granted && !later,
+                    vote,
+                    vote_granted: granted,
                     last_log_id: last,
                 })
             }
@@ -131,10 +140,11 @@ impl Peer {
 
     /// What the receiver of a snapshot says whom it follows.
     fn followed(&self, theirs: Vote, vote: Vote) -> Result<Vote, StreamingError<TypeConfig>> {
-        if theirs <= vote || self.is_believed() {
-            return Ok(heard(theirs, vote));
+        match later(theirs, vote, self.target) {
+            None => Ok(vote),
+            Some(later) if self.is_believed() => Ok(later),
+            Some(_) => Err(NetworkError::new(&Refusal::Inconsistent).into()),
         }
-        Err(NetworkError::new(&Refusal::Inconsistent).into())
     }
 
     fn is_believed(&self) -> bool {
@@ -200,19 +210,19 @@ impl Peer {
     }
 }
 
-/// What an answer tells the member whose vote is `own` of `theirs`: a later term, and never that it leads there. openraft
-/// would take its word.
+/// What an answer tells the member whose vote is `own` of `theirs`: a later term, never who was elected in it. openraft would
+/// take its word, also that the member leads itself.
 fn heard(theirs: Vote, own: Vote) -> Vote {
     let vote = nearest(theirs, own.leader_id.term);
     #[cfg(feature = "sabotage")]
     if symbolon_sabotage::Bug::ElectedByAnswer.on() {
         return vote;
     }
-    if vote > own && vote.leader_id.voted_for == own.leader_id.voted_for {
-        Vote::new(vote.leader_id.term, NOBODY)
-    } else {
-        vote
-    }
+    let of = match vote.leader_id.voted_for {
+        itself if itself == own.leader_id.voted_for => NOBODY,
+        other => other,
+    };
+    Vote::new(vote.leader_id.term, of)
 }
 
 /// What deposes the leader of `vote` if the `target` follows the one of `higher`. Two leaders of one term are the work of

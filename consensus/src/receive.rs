@@ -3,6 +3,7 @@
 //! openraft assumes honest peers and stops on input that an honest peer cannot produce. Whatever it would stop on is
 //! refused here.
 
+use std::cmp::Ordering;
 use std::collections::BTreeSet;
 use std::pin::pin;
 use std::sync::{Arc, Mutex};
@@ -64,7 +65,10 @@ pub(crate) struct Heard {
     own_from: u64,
     /// Changes with whatever may take entries away, so that an answer to an earlier frame says nothing of `kept`.
     turn: u64,
-    /// The last leader that contradicted what is committed. Were it heard any further, even its heartbeats would keep the
+    /// The furthest entry that a leader gave, and its vote. A leader that then gives another one in an earlier place is none;
+    /// openraft would cut its log, and in debug builds stops.
+    given: Option<(Vote, LogId)>,
+    /// The last leader that contradicted what is committed, or itself. Were it heard any further, even its heartbeats would keep the
     /// others from electing one that does not.
     contradicted: Option<Vote>,
 }
@@ -85,6 +89,11 @@ impl Heard {
         };
         let named = |id: LogId| term_of(&id) == vote.leader_id.term && (self.own_from..=end.index).contains(&id.index);
         previous == Some(end) || bare && previous.is_none_or(named)
+    }
+
+    /// The furthest entry that the leader of `vote` gave.
+    fn given(&self, vote: &Vote) -> Option<LogId> {
+        self.given.filter(|(of, _)| of == vote).map(|(_, id)| id)
     }
 
     /// What is committed here if `claimed` is.
@@ -112,10 +121,10 @@ pub(crate) struct Incoming {
 }
 
 impl Receiver {
-    /// Answers one frame of member `from`; `term` is the one that this member is in.
-    pub(crate) async fn receive(&self, from: u64, frame: Bytes, term: u64) -> Bytes {
+    /// Answers one frame of member `from`; `own` is the vote that this member has on its disk.
+    pub(crate) async fn receive(&self, from: u64, frame: Bytes, own: Vote) -> Bytes {
         let reply = match Request::decode(frame) {
-            Ok(request) => self.handle(from, request, term).await.unwrap_or_else(Reply::Refused),
+            Ok(request) => self.handle(from, request, own).await.unwrap_or_else(Reply::Refused),
             Err(malformed) => {
                 tracing::warn!(from, %malformed, "a member sent a malformed frame");
                 Reply::Refused(Refusal::Malformed)
@@ -124,12 +133,13 @@ impl Receiver {
         reply.encode()
     }
 
-    async fn handle(&self, from: u64, request: Request, term: u64) -> Result<Reply, Refusal> {
+    async fn handle(&self, from: u64, request: Request, own: Vote) -> Result<Reply, Refusal> {
+        let term = own.leader_id.term;
         if let Some(vote) = request.vote().filter(|vote| nearest(**vote, term) != **vote) {
             return Err(self.come_closer(from, nearest(*vote, term)).await);
         }
         let bars = self.gate.bars().ok_or(Refusal::NotAdmitted)?;
-        if request.raises(term) && !self.may_raise(from) {
+        if request.supplants(&own) && !self.may_raise(from) {
             tracing::warn!(from, "a member has raised the term too often of late");
             return Err(Refusal::TooManyTerms);
         }
@@ -146,12 +156,13 @@ impl Receiver {
                     let room = self.store.writable(Taking::Replicated);
                     room.map_err(|_| Refusal::NoRoom)?;
                 }
-                let response = self.append(AppendEntriesRequest {
+                let append = AppendEntriesRequest {
                     vote,
                     prev_log_id: previous,
                     entries,
                     leader_commit: commit,
-                });
+                };
+                let response = self.append(append, own);
                 Ok(Reply::Append(match response.await? {
                     AppendEntriesResponse::Success | AppendEntriesResponse::PartialSuccess(_) => AppendReply::Done,
                     AppendEntriesResponse::Conflict => AppendReply::Conflict,
@@ -203,16 +214,21 @@ impl Receiver {
     async fn append(
         &self,
         mut rpc: AppendEntriesRequest<TypeConfig>,
+        own: Vote,
     ) -> Result<AppendEntriesResponse<TypeConfig>, Refusal> {
         let (vote, last) = (rpc.vote, rpc.entries.last().map(|entry| entry.log_id));
         let mut heard = self.heard.lock().await;
         if heard.contradicted == Some(vote) {
             return Err(Refusal::Contradicts);
         }
-        if heard.goes_on(&vote, rpc.prev_log_id, last.is_none()) {
+        let follows = if heard.goes_on(&vote, rpc.prev_log_id, last.is_none()) {
             heard.end = last.map(|id| (vote, id)).or(heard.end);
+            heard.given.is_some() && heard.given == rpc.prev_log_id.map(|id| (vote, id))
         } else {
             let mut compared = self.compare(&rpc, &mut heard).await?;
+            if let Some(held) = outvoted(vote, [compared.vote, own]) {
+                return Ok(AppendEntriesResponse::HigherVote(held));
+            }
             if compared.later {
                 // This member may lead, and commit on its own until it hears of the later leader.
                 let told = self.raft.append_entries(AppendEntriesRequest {
@@ -231,9 +247,13 @@ impl Receiver {
             if last.is_some() || !compared.has_previous || heard.end.is_none_or(|(of, _)| of != vote) {
                 heard.begin(reaches.or(stays).map(|id| (vote, id)));
             }
+            compared.has_previous
+        };
+        if let Some(last) = last.filter(|_| follows) {
+            heard.given = Some((vote, heard.given(&vote).map_or(last, |before| before.max(last))));
         }
-        let mut own = rpc.entries.iter().map(|entry| entry.log_id);
-        if let Some(first) = own.find(|id| term_of(id) == vote.leader_id.term) {
+        let mut of_its_term = rpc.entries.iter().map(|entry| entry.log_id);
+        if let Some(first) = of_its_term.find(|id| term_of(id) == vote.leader_id.term) {
             heard.own_from = heard.own_from.min(first.index);
         }
         rpc.leader_commit = heard.committed(&vote, rpc.leader_commit);
@@ -259,10 +279,6 @@ impl Receiver {
     /// A term that no elections lead to is not taken over. A malicious member may have led this one there in steps, though,
     /// and then the others have to get there, too: this member goes as far as the other one could have sent it.
     async fn come_closer(&self, from: u64, nearer: Vote) -> Refusal {
-        #[cfg(feature = "sabotage")]
-        if symbolon_sabotage::Bug::FarTermsRefused.on() {
-            return Refusal::Inconsistent;
-        }
         if !self.may_raise(from) {
             return Refusal::TooManyTerms;
         }
@@ -304,6 +320,10 @@ impl Receiver {
         let ours = self.vote().await?;
         if ours > vote {
             return Ok(Reply::Installed { vote: ours });
+        }
+        // A leader's heartbeats come first. Another one would only end the transfer of the one that is followed.
+        if ours != vote {
+            return Err(Refusal::Inconsistent);
         }
         if let Err(refused) = self.acceptable(&meta, evidence) {
             tracing::warn!(from, %refused, "an offered snapshot was refused");
@@ -413,16 +433,19 @@ impl Receiver {
         Refusal::Snapshot
     }
 
-    /// Refuses another entry where one is committed here. What an earlier leader sent late may differ; openraft refuses that
+    /// Refuses another entry where one is committed here, or came from the same leader. What an earlier leader sent late may differ; openraft refuses that
     /// by its vote.
     async fn compare(&self, rpc: &AppendEntriesRequest<TypeConfig>, heard: &mut Heard) -> Result<Compared, Refusal> {
         let (vote, previous) = (rpc.vote, rpc.prev_log_id);
         let entries = rpc.entries.iter().map(|one| one.log_id);
         let claimed: Vec<LogId> = previous.into_iter().chain(entries).chain(rpc.leader_commit).collect();
+        let given = heard.given(&vote);
         let compared = self.raft.with_raft_state(move |state| {
-            let committed = state.local_committed().copied();
-            let contradicts = || contradicted(&claimed, committed, |index| state.log_ids.get(index));
+            let fixed = state.local_committed().copied().into_iter().chain(given);
+            let fixed = fixed.max_by_key(|id| id.index);
+            let contradicts = || contradicted(&claimed, fixed, |index| state.log_ids.get(index));
             Compared {
+                vote: *state.vote_ref(),
                 later: vote > *state.vote_ref(),
                 contradicts: vote >= *state.vote_ref() && contradicts(),
                 has_previous: previous.is_none_or(|id| state.log_ids.get(id.index) == Some(id)),
@@ -433,7 +456,7 @@ impl Receiver {
         if compared.contradicts {
             tracing::warn!(
                 from = vote.leader_id.voted_for,
-                "a leader contradicts entries that are committed here"
+                "a leader contradicts entries that are committed here, or its own"
             );
             heard.contradicted = Some(vote);
             return Err(Refusal::Contradicts);
@@ -478,6 +501,8 @@ impl Receiver {
 
 /// A leader's frame beside what this member has.
 struct Compared {
+    /// The vote that counts.
+    vote: Vote,
     /// Its vote comes after the one that counts.
     later: bool,
     contradicts: bool,
@@ -496,6 +521,10 @@ fn barred(ballot: &VoteRequest<TypeConfig>, bars: Standpoint) -> bool {
 /// What a member in `term` takes over of another one's `vote`: all, or if no elections lead there, as far as one step goes.
 pub(crate) fn nearest(vote: Vote, term: u64) -> Vote {
     let furthest = term.saturating_add(TERMS_AHEAD_MAX);
+    #[cfg(feature = "sabotage")]
+    if vote.leader_id.term > furthest && symbolon_sabotage::Bug::FarTermsRefused.on() {
+        return Vote::new(term, NOBODY);
+    }
     if vote.leader_id.term <= furthest {
         vote
     } else {
@@ -523,14 +552,25 @@ pub(crate) async fn enter_term(raft: &Raft, term: u64) -> Result<bool, Refusal> 
     Ok(taken.vote_granted)
 }
 
-/// Whether one of the `claimed` entries is another one than the member's `own` up to what is `committed`.
-fn contradicted(claimed: &[LogId], committed: Option<LogId>, own: impl Fn(u64) -> Option<LogId>) -> bool {
-    let Some(committed) = committed else { return false };
-    let below = claimed.iter().filter(|id| id.index <= committed.index);
+/// Which of the votes that a member holds keeps it from following a leader's: what such a leader says is no word about the
+/// log. openraft forgets in a restart that its member led; the disk does not.
+fn outvoted(vote: Vote, held: [Vote; 2]) -> Option<Vote> {
+    #[cfg(feature = "sabotage")]
+    if symbolon_sabotage::Bug::StaleFramesCount.on() {
+        return None;
+    }
+    held.into_iter()
+        .find(|held| vote.partial_cmp(held).is_none_or(Ordering::is_lt))
+}
+
+/// Whether one of the `claimed` entries is another one than the member's `own` up to the one that is `fixed`.
+fn contradicted(claimed: &[LogId], fixed: Option<LogId>, own: impl Fn(u64) -> Option<LogId>) -> bool {
+    let Some(fixed) = fixed else { return false };
+    let below = claimed.iter().filter(|id| id.index <= fixed.index);
     // Of what is purged only the order is known: terms never fall.
     below
         .into_iter()
-        .any(|id| *id > committed || own(id.index).is_some_and(|own| own != *id))
+        .any(|id| *id > fixed || own(id.index).is_some_and(|own| own != *id))
 }
 
 /// A leader speaks under its own vote, granted by a quorum.

@@ -120,6 +120,59 @@ fn appended(term: u64, leader: u64, previous: (u64, u64), entry: (u64, u64), com
     append.encode()
 }
 
+/// What a leader of `term` sends who has nothing to append.
+pub fn heartbeat(term: u64, leader: u64) -> Bytes {
+    let append = Request::Append {
+        vote: Vote::new_committed(term, leader),
+        previous: None,
+        commit: None,
+        entries: Vec::new(),
+    };
+    append.encode()
+}
+
+/// The snapshot of [`meta`], offered by a leader of `term` with the evidence `word`.
+pub fn offer(term: u64, leader: u64, word: &'static [u8]) -> Bytes {
+    let offer = Request::Offer {
+        vote: Vote::new_committed(term, leader),
+        transfer: 1,
+        meta: Box::new(SnapshotMeta {
+            incarnation: 0,
+            term,
+            ..described()
+        }),
+        evidence: Bytes::from_static(word),
+    };
+    offer.encode()
+}
+
+/// What a voter answers who has voted for `other` in the term in which it is asked.
+///
+/// # Errors
+/// [`Malformed`].
+pub fn denial(request: Bytes, other: u64) -> Result<Bytes, Malformed> {
+    let reply = match Request::decode(request)? {
+        Request::Vote(ballot) | Request::PreVote(ballot) => Reply::Vote {
+            vote: Vote::new(ballot.vote.leader_id.term, other),
+            granted: false,
+            last: None,
+        },
+        _ => Reply::Refused(Refusal::Inconsistent),
+    };
+    Ok(reply.encode())
+}
+
+/// The leader that a reply names as the one to follow, and its term.
+///
+/// # Errors
+/// [`Malformed`].
+pub fn other_leader(reply: Bytes) -> Result<Option<(u64, u64)>, Malformed> {
+    Ok(match Reply::decode(reply)? {
+        Reply::Append(AppendReply::HigherVote(vote)) => Some((vote.leader_id.term, vote.leader_id.voted_for)),
+        _ => None,
+    })
+}
+
 /// What a follower answers that knows of a leader elected in `term`.
 pub fn later_leader(term: u64, leader: u64) -> Bytes {
     Reply::Append(AppendReply::HigherVote(Vote::new_committed(term, leader))).encode()

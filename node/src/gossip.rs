@@ -8,7 +8,7 @@ use bytes::Bytes;
 use prost::Message;
 use std::sync::Arc;
 use std::time::Duration;
-use symbolon_consensus::SnapshotMeta;
+use symbolon_consensus::{Allowance, SnapshotMeta};
 use symbolon_crypto::Hash;
 use symbolon_crypto::sign::VerifyingKey;
 use symbolon_custody::gate::CLOCKS_APART_MS_MAX;
@@ -29,6 +29,12 @@ const SEND_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Signatures of a boot statement.
 const CHECKS_PER_BOOT: usize = 2;
+
+/// Signature checks that one node may cause by what it tells: two thousand at once, and a thousand a second. An honest one
+/// causes some dozens a second; a malicious one would keep all others busy with statements that are wrong.
+pub(crate) fn checks() -> Allowance {
+    Allowance::new(2_000, Duration::from_millis(1))
+}
 
 /// Log indices of one message at which a node answers with its head.
 const CONTESTED_MAX: usize = 16;
@@ -161,7 +167,7 @@ fn send(member: &Member, node: u16, gossip: v1::Gossip) {
 pub(crate) fn take(member: &Arc<Member>, from: u16, gossip: v1::Gossip) {
     // An honest node's own comes on each of its connections as well.
     let statements = gossip.boot.iter().chain(gossip.boots.iter().take(BOOTS_MAX));
-    let affordable = statements.filter(|_| member.checks.take(from, CHECKS_PER_BOOT));
+    let affordable = statements.filter(|_| member.checks.take_many(from.into(), CHECKS_PER_BOOT));
     let shown: Vec<Seen> = affordable.filter_map(|statement| member.keep_boot(statement)).collect();
     for head in gossip.heads.into_iter().take(HEADS_MAX) {
         take_head(member, from, head, &shown);
@@ -174,7 +180,7 @@ pub(crate) fn take(member: &Arc<Member>, from: u16, gossip: v1::Gossip) {
             .ok()
             .and_then(|node| member.signing_key(node, signed.boot_counter));
         if let Some(key) = key
-            && member.checks.take(from, 1)
+            && member.checks.take(from.into())
         {
             lock(&member.snapshots).take(signed, &member.roster, &key, member.provider.as_ref());
         }
@@ -192,7 +198,7 @@ fn take_head(member: &Arc<Member>, from: u16, head: v1::Head, shown: &[Seen]) {
     boots.extend(member.boots_seen.of_boot(node, head.boot_counter));
     let logged = member.logged_key(node, head.boot_counter);
     let checks = boots.len() + usize::from(logged.is_some());
-    if node == member.node || !member.checks.take(from, checks) {
+    if node == member.node || !member.checks.take_many(from.into(), checks) {
         return;
     }
     let signer = Signer {

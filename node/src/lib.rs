@@ -10,7 +10,6 @@ mod archive;
 mod audit;
 mod backup;
 mod changes;
-mod checks;
 pub mod cli;
 mod clocks;
 mod config;

@@ -3,7 +3,6 @@
 use crate::admission::UNANNOUNCED;
 use crate::audit::NodeAudit;
 use crate::changes::Changes;
-use crate::checks::Checks;
 use crate::clocks;
 use crate::cosign::Following;
 use crate::fences::Fences;
@@ -18,7 +17,7 @@ use bytes::Bytes;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use symbolon_consensus::{Consensus, StoreFault};
+use symbolon_consensus::{Allowance, Consensus, StoreFault};
 use symbolon_crypto::Hash;
 use symbolon_crypto::provider::{AwsLc, Remembering};
 use symbolon_crypto::sign::{Ed25519SigningKey, Ed25519VerifyingKey, Sign, VerifyingKey};
@@ -146,8 +145,8 @@ pub(crate) struct Member {
     pub(crate) node: u16,
     /// Signatures and encryption.
     pub(crate) provider: Arc<Remembering<AwsLc>>,
-    /// What the others cause by what they tell.
-    pub(crate) checks: Checks,
+    /// Signature checks that each of the others may cause by what it tells.
+    pub(crate) checks: Allowance,
     /// This boot.
     pub(crate) boot: Boot,
     /// The store.

@@ -3,7 +3,6 @@
 use crate::admission;
 use crate::archive::{self, Archive, ArchiveError};
 use crate::audit::NodeAudit;
-use crate::checks::Checks;
 use crate::clocks;
 use crate::config::Config;
 use crate::cosign::{self, Following};
@@ -409,7 +408,7 @@ pub(crate) async fn run(config: Config) -> Result<(), RunError> {
     let member = Arc::new(Member {
         node: config.node,
         provider: remembering,
-        checks: Checks::default(),
+        checks: gossip::checks(),
         boot,
         local: store.local(),
         audit,

@@ -228,6 +228,9 @@ bugs! {
     "Who is told that it leads a later term leads it."
     ElectedByAnswer "elected-by-answer" at "consensus/src/network.rs" breaks "docs/proofs.md: nobody leads a term in which it was not elected"
         Fails "store/tests/cluster.rs" "a_leader_that_is_told_that_it_leads_a_later_term_does_not";
+    "Whatever a leader says counts, also one that another vote has ended."
+    StaleFramesCount "stale-frames-count" at "consensus/src/receive.rs" breaks "docs/proofs.md: who is no leader stops nobody"
+        Fails "store/tests/cluster.rs" "frames_of_a_leader_that_is_none_do_not_keep_a_member_from_applying";
     "Every mark is kept and described, however many come at once."
     EveryMarkKept "every-mark-kept" at "consensus/src/apply.rs" breaks "claim 21"
         Fails "store/tests/snapshot.rs" "marks_that_follow_each_other_closely_keep_few_states";

@@ -15,7 +15,9 @@ use std::time::{Duration, Instant};
 use common::{Net, eventually, leader, members, open, propose, put, start};
 use symbolon_consensus::frame::Refusal;
 use symbolon_consensus::limits::TERMS_AHEAD_MAX;
-use symbolon_consensus::testing::{append, append_committed, later_leader, refusal};
+use symbolon_consensus::testing::{
+    append, append_committed, denial, heartbeat, later_leader, offer, other_leader, refusal,
+};
 use symbolon_consensus::{Consensus, ProposeError, Storage, View};
 
 /// Says what a test has it say. A real member of this index would not know what it has said.
@@ -142,6 +144,28 @@ async fn a_leader_that_is_led_into_a_later_term_leads_no_more() {
     goes_on(&all).await;
 }
 
+/// A refusal on the word of a leader that was replaced would be of an old state.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_member_leads_as_long_as_a_quorum_says_so() {
+    let three = three().await;
+    let all: Vec<&Consensus> = three.members.iter().collect();
+    goes_on(&all).await;
+    let leads = leader(&all).await;
+    let (one, rest): (Vec<&Consensus>, Vec<&Consensus>) = all.iter().partition(|m| m.node() == leads);
+    assert!(one[0].leads().await);
+    assert!(!rest[0].leads().await && !rest[1].leads().await);
+    three.net.isolate(leads, &[rest[0].node(), rest[1].node()]);
+    assert!(!one[0].leads().await, "it hears nobody");
+    assert_eq!(
+        one[0].leader(),
+        Some(leads),
+        "it has not noticed yet that it was replaced"
+    );
+    let next = leader(&rest).await;
+    assert_ne!(next, leads);
+    assert!(!one[0].leads().await);
+}
+
 /// openraft leads by the word of one follower; another leader of that term would be elected meanwhile.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_leader_that_is_told_that_it_leads_a_later_term_does_not() {
@@ -152,7 +176,8 @@ async fn a_leader_that_is_told_that_it_leads_a_later_term_does_not() {
     let (told, rest): (Vec<&Consensus>, Vec<&Consensus>) = all.iter().partition(|m| m.node() == leads);
     let (told, term) = (told[0], told[0].status().term);
     three.net.isolate(leads, &[rest[1].node()]);
-    three.net.answer(rest[0].node(), leads, later_leader(term + 1, leads));
+    let says = move |_| later_leader(term + 1, leads);
+    three.net.answer(rest[0].node(), leads, says);
     eventually("the leader is told of a later term", || told.status().term > term).await;
     assert_eq!(told.leader(), None);
     assert!(matches!(
@@ -161,6 +186,113 @@ async fn a_leader_that_is_told_that_it_leads_a_later_term_does_not() {
     ));
     three.net.heal();
     goes_on(&all).await;
+}
+
+/// They made it forget what its own leader had given it, and it never learned that anything was committed.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn frames_of_a_leader_that_is_none_do_not_keep_a_member_from_applying() {
+    let three = three().await;
+    let all: Vec<&Consensus> = three.members.iter().collect();
+    goes_on(&all).await;
+    let (leads, term) = (leader(&all).await, all[0].status().term);
+    let victim = (*all.iter().find(|m| m.node() != leads).unwrap()).clone();
+    let stale = tokio::spawn(async move {
+        loop {
+            for said in [term, 1] {
+                let reply = victim.receive(UPSTART, heartbeat(said, UPSTART)).await;
+                assert!(other_leader(reply).unwrap().is_some(), "it is followed");
+            }
+        }
+    });
+    for _ in 0..3 {
+        let after = propose(&all, put("a", "2")).await.unwrap();
+        for member in &all {
+            let applied = member.progress().wait_index(after.index, Duration::from_secs(5)).await;
+            applied.unwrap_or_else(|late| panic!("member {}: {late}", member.node()));
+        }
+    }
+    assert!(!stale.is_finished(), "{:?}", stale.await);
+    stale.abort();
+}
+
+/// It answers before the others, who ask their disks, and ended every election.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_voter_that_says_that_it_has_voted_for_another_ends_no_election() {
+    let three = three().await;
+    let all: Vec<&Consensus> = three.members.iter().collect();
+    goes_on(&all).await;
+    let liar = leader(&all).await;
+    let rest: Vec<&Consensus> = all.iter().copied().filter(|m| m.node() != liar).collect();
+    three.net.isolate(liar, &[rest[0].node(), rest[1].node()]);
+    for member in &rest {
+        three
+            .net
+            .answer(liar, member.node(), |asked| denial(asked, UPSTART).unwrap());
+    }
+    let next = leader(&rest).await;
+    assert_ne!(next, liar);
+    goes_on(&rest).await;
+}
+
+/// openraft forgets that the vote was for itself, and that of another leader of the term fits beside it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_leader_that_was_started_again_follows_nobody_else_in_its_term() {
+    let mut three = three().await;
+    let all: Vec<&Consensus> = three.members.iter().collect();
+    goes_on(&all).await;
+    let (leads, term) = (leader(&all).await, all[0].status().term);
+    for member in three.members.drain(..) {
+        three.net.leave(member.node());
+        member.shutdown().await;
+    }
+    let directory = three.directories[usize::try_from(leads - 1).unwrap()].path();
+    let again = start(&three.net, leads, &open(directory, leads)).await;
+    let reply = again.receive(UPSTART, heartbeat(term, UPSTART)).await;
+    assert_eq!(other_leader(reply).unwrap(), Some((term, leads)));
+    assert_ne!(again.leader(), Some(UPSTART));
+    assert!(again.status().running);
+}
+
+/// openraft believes that a leader never cuts what it gave.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_leader_that_contradicts_what_it_gave_itself_is_refused() {
+    let three = three().await;
+    let all: Vec<&Consensus> = three.members.iter().collect();
+    let written = goes_on(&all).await;
+    let leads = leader(&all).await;
+    let victim = *all.iter().find(|m| m.node() != leads).unwrap();
+    let before = victim.status().term;
+    let (term, last) = (before + 3, (before, written));
+    for (previous, entry) in [
+        (last, (term, written + 1)),
+        ((term, written + 1), (term, written + 2)),
+        (last, (term, written + 1)),
+    ] {
+        let reply = victim.receive(UPSTART, append(term, UPSTART, previous, entry)).await;
+        assert_eq!(refusal(reply).unwrap(), None, "{entry:?}");
+    }
+    let other = append(term, UPSTART, last, (before + 1, written + 1));
+    let refused = refusal(victim.receive(UPSTART, other).await).unwrap();
+    assert_eq!(refused, Some(Refusal::Contradicts));
+    goes_on(&all).await;
+}
+
+/// A snapshot on its way would end, again and again.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn only_the_leader_that_is_followed_may_offer_a_snapshot() {
+    let three = three().await;
+    let all: Vec<&Consensus> = three.members.iter().collect();
+    goes_on(&all).await;
+    let (leads, term) = (leader(&all).await, all[0].status().term);
+    let victim = *all.iter().find(|m| m.node() != leads).unwrap();
+    for said in [term, term + 1] {
+        let refused = refusal(victim.receive(UPSTART, offer(said, UPSTART, b"word")).await).unwrap();
+        assert_eq!(refused, Some(Refusal::Inconsistent), "term {said}");
+    }
+    assert_eq!(
+        refusal(victim.receive(leads, offer(term, leads, b"word")).await).unwrap(),
+        None
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

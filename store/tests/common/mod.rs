@@ -121,12 +121,14 @@ impl StateMachine for Keys {
 #[derive(Clone, Default)]
 pub(crate) struct Net(Arc<Mutex<NetState>>);
 
+type Says = dyn Fn(Bytes) -> Bytes + Send + Sync;
+
 #[derive(Default)]
 struct NetState {
     members: BTreeMap<u64, Consensus>,
     cut: BTreeSet<(u64, u64)>,
     /// What a member answers whatever another one asks, whom it does not hear.
-    answers: BTreeMap<(u64, u64), Bytes>,
+    answers: BTreeMap<(u64, u64), Arc<Says>>,
     delay: Duration,
 }
 
@@ -147,8 +149,8 @@ impl Net {
         }
     }
 
-    pub(crate) fn answer(&self, from: u64, to: u64, reply: Bytes) {
-        self.0.lock().unwrap().answers.insert((from, to), reply);
+    pub(crate) fn answer(&self, from: u64, to: u64, says: impl Fn(Bytes) -> Bytes + Send + Sync + 'static) {
+        self.0.lock().unwrap().answers.insert((from, to), Arc::new(says));
     }
 
     pub(crate) fn heal(&self) {
@@ -179,8 +181,8 @@ impl Transport for Way {
         Box::pin(async move {
             let (member, delay) = {
                 let state = self.net.0.lock().unwrap();
-                if let Some(reply) = state.answers.get(&(to, self.from)) {
-                    return Ok(reply.clone());
+                if let Some(says) = state.answers.get(&(to, self.from)) {
+                    return Ok(says(frame));
                 }
                 let cut = state.cut.contains(&(self.from, to));
                 (state.members.get(&to).filter(|_| !cut).cloned(), state.delay)
