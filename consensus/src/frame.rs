@@ -185,15 +185,16 @@ impl Request {
         }
     }
 
-    /// Whether it ends what a member does whose vote is `own`: in a later term, or, for a leader, in a term in which the
-    /// member stands itself or has voted for another one. A pre-vote ends nothing.
-    pub(crate) fn supplants(&self, own: &Vote) -> bool {
-        let Some(vote) = self.vote().filter(|_| !matches!(self, Self::PreVote(_))) else {
-            return false;
+    /// The vote by which it ends what a member does whose vote is `own`: in a later term, or, for a leader, in a term in which
+    /// the member stands itself or has voted for another one. A pre-vote ends nothing, nor does a snapshot.
+    pub(crate) fn supplants(&self, own: &Vote) -> Option<&Vote> {
+        let (Self::Append { vote, .. } | Self::Vote(Ballot { vote, .. })) = self else {
+            return None;
         };
         let (theirs, ours) = (&vote.leader_id, &own.leader_id);
         let elected = vote.is_committed() && !own.is_committed();
-        theirs.term > ours.term || theirs.term == ours.term && theirs.voted_for != ours.voted_for && elected
+        let beside = theirs.term == ours.term && theirs.voted_for != ours.voted_for && elected;
+        Some(vote).filter(|_| theirs.term > ours.term || beside)
     }
 
     pub(crate) fn encode(&self) -> Bytes {
@@ -678,14 +679,15 @@ mod tests {
             vote: Vote::new(term, 2),
             last: None,
         };
+        let ends = |request: Request, own: &Vote| request.supplants(own).is_some();
         let (stands, voted) = (Vote::new(3, 1), Vote::new(3, 2));
-        assert!(append(Vote::new_committed(3, 2)).supplants(&stands));
-        assert!(!append(Vote::new_committed(3, 2)).supplants(&voted), "it was elected");
-        assert!(!append(Vote::new_committed(3, 2)).supplants(&Vote::new_committed(3, 2)));
-        assert!(!append(Vote::new_committed(2, 2)).supplants(&stands));
-        assert!(append(Vote::new_committed(4, 2)).supplants(&voted));
-        assert!(Request::Vote(ballot(4)).supplants(&voted));
-        assert!(!Request::Vote(ballot(3)).supplants(&stands));
-        assert!(!Request::PreVote(ballot(4)).supplants(&stands));
+        assert!(ends(append(Vote::new_committed(3, 2)), &stands));
+        assert!(!ends(append(Vote::new_committed(3, 2)), &voted), "it was elected");
+        assert!(!ends(append(Vote::new_committed(3, 2)), &Vote::new_committed(3, 2)));
+        assert!(!ends(append(Vote::new_committed(2, 2)), &stands));
+        assert!(ends(append(Vote::new_committed(4, 2)), &voted));
+        assert!(ends(Request::Vote(ballot(4)), &voted));
+        assert!(!ends(Request::Vote(ballot(3)), &stands));
+        assert!(!ends(Request::PreVote(ballot(4)), &stands));
     }
 }

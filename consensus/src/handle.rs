@@ -243,6 +243,7 @@ impl Consensus {
             heard: tokio::sync::Mutex::default(),
             last_refusal: std::sync::Mutex::new(None),
             terms: crate::receive::terms(),
+            paid: std::sync::Mutex::default(),
         };
         let proposals = Semaphore::new(settings.proposals_max);
         let proposal_kib = Semaphore::new(settings.proposal_bytes_max.div_ceil(1024));

@@ -4,7 +4,7 @@
 //! refused here.
 
 use std::cmp::Ordering;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::pin::pin;
 use std::sync::{Arc, Mutex};
 use std::task::Poll;
@@ -22,6 +22,7 @@ use crate::records::Record;
 use crate::settings::is_vital;
 use crate::snapshot::{SnapshotData, SnapshotGuard, SnapshotMeta, SnapshotRefused, Source, StateRoot};
 use crate::storage::{Staging, Storage, Taking};
+use crate::sync::lock;
 use crate::types::{Entry, EntryPayload, LogId, NOBODY, Raft, RaftSnapshot, TypeConfig, Vote, log_id, term_of};
 
 /// The receiving side of one member.
@@ -42,6 +43,8 @@ pub(crate) struct Receiver {
     pub(crate) last_refusal: Mutex<Option<SnapshotRefused>>,
     /// How often each member may raise the term.
     pub(crate) terms: Allowance,
+    /// The last vote for which each has used it up.
+    pub(crate) paid: Mutex<BTreeMap<u64, Vote>>,
     /// Held from the check of a frame until openraft has it, so that nothing is committed in between.
     pub(crate) heard: tokio::sync::Mutex<Heard>,
 }
@@ -139,7 +142,9 @@ impl Receiver {
             return Err(self.come_closer(from, nearest(*vote, term)).await);
         }
         let bars = self.gate.bars().ok_or(Refusal::NotAdmitted)?;
-        if request.supplants(&own) && !self.may_raise(from) {
+        if let Some(vote) = request.supplants(&own)
+            && !self.may_supplant(from, *vote)
+        {
             tracing::warn!(from, "a member has raised the term too often of late");
             return Err(Refusal::TooManyTerms);
         }
@@ -249,8 +254,8 @@ impl Receiver {
             }
             compared.has_previous
         };
-        if let Some(last) = last.filter(|_| follows) {
-            heard.given = Some((vote, heard.given(&vote).map_or(last, |before| before.max(last))));
+        if let Some(reached) = last.or(rpc.prev_log_id).filter(|_| follows) {
+            heard.given = Some((vote, heard.given(&vote).map_or(reached, |before| before.max(reached))));
         }
         let mut of_its_term = rpc.entries.iter().map(|entry| entry.log_id);
         if let Some(first) = of_its_term.find(|id| term_of(id) == vote.leader_id.term) {
@@ -296,6 +301,16 @@ impl Receiver {
         }
     }
 
+    /// Once for each vote: until it is on disk here, its frames look as if they all ended something.
+    fn may_supplant(&self, from: u64, vote: Vote) -> bool {
+        let mut paid = lock(&self.paid);
+        let may = paid.get(&from) == Some(&vote) || self.may_raise(from);
+        if may {
+            paid.insert(from, vote);
+        }
+        may
+    }
+
     fn may_raise(&self, from: u64) -> bool {
         #[cfg(feature = "sabotage")]
         if symbolon_sabotage::Bug::TermsWithoutEnd.on() {
@@ -327,7 +342,7 @@ impl Receiver {
         }
         if let Err(refused) = self.acceptable(&meta, evidence) {
             tracing::warn!(from, %refused, "an offered snapshot was refused");
-            *crate::sync::lock(&self.last_refusal) = Some(refused);
+            *lock(&self.last_refusal) = Some(refused);
             return Err(Refusal::Snapshot);
         }
         let room = self.store.writable(Taking::Replicated);
@@ -429,7 +444,7 @@ impl Receiver {
 
     fn refuse(&self, refused: SnapshotRefused) -> Refusal {
         tracing::warn!(%refused, "a received snapshot was refused");
-        *crate::sync::lock(&self.last_refusal) = Some(refused);
+        *lock(&self.last_refusal) = Some(refused);
         Refusal::Snapshot
     }
 
@@ -441,14 +456,17 @@ impl Receiver {
         let claimed: Vec<LogId> = previous.into_iter().chain(entries).chain(rpc.leader_commit).collect();
         let given = heard.given(&vote);
         let compared = self.raft.with_raft_state(move |state| {
-            let fixed = state.local_committed().copied().into_iter().chain(given);
-            let fixed = fixed.max_by_key(|id| id.index);
-            let contradicts = || contradicted(&claimed, fixed, |index| state.log_ids.get(index));
+            let committed = state.local_committed().copied();
+            let fixed = || committed.into_iter().chain(given);
+            let contradicts = || contradicted(&claimed, fixed(), |index| state.log_ids.get(index));
+            let has = |id: LogId| {
+                committed.is_some_and(|end| id.index <= end.index) || state.log_ids.get(id.index) == Some(id)
+            };
             Compared {
                 vote: *state.vote_ref(),
                 later: vote > *state.vote_ref(),
                 contradicts: vote >= *state.vote_ref() && contradicts(),
-                has_previous: previous.is_none_or(|id| state.log_ids.get(id.index) == Some(id)),
+                has_previous: previous.is_none_or(has),
                 last: state.log_ids.last().copied(),
             }
         });
@@ -563,14 +581,14 @@ fn outvoted(vote: Vote, held: [Vote; 2]) -> Option<Vote> {
         .find(|held| vote.partial_cmp(held).is_none_or(Ordering::is_lt))
 }
 
-/// Whether one of the `claimed` entries is another one than the member's `own` up to the one that is `fixed`.
-fn contradicted(claimed: &[LogId], fixed: Option<LogId>, own: impl Fn(u64) -> Option<LogId>) -> bool {
-    let Some(fixed) = fixed else { return false };
-    let below = claimed.iter().filter(|id| id.index <= fixed.index);
+/// Whether one of the `claimed` entries is another one than the member's `own`, up to one of those that are `fixed`.
+fn contradicted(claimed: &[LogId], fixed: impl IntoIterator<Item = LogId>, own: impl Fn(u64) -> Option<LogId>) -> bool {
     // Of what is purged only the order is known: terms never fall.
-    below
-        .into_iter()
-        .any(|id| *id > fixed || own(id.index).is_some_and(|own| own != *id))
+    let other = |id: &LogId, fixed: LogId| *id > fixed || own(id.index).is_some_and(|own| own != *id);
+    fixed.into_iter().any(|fixed| {
+        let mut below = claimed.iter().filter(|id| id.index <= fixed.index);
+        below.any(|id| other(id, fixed))
+    })
 }
 
 /// A leader speaks under its own vote, granted by a quorum.
@@ -740,6 +758,12 @@ mod tests {
         for other in [log_id(1, 4), log_id(3, 5), log_id(5, 6), log_id(5, 2)] {
             assert!(contradicted(&[other], committed, own), "{other}");
         }
+        let given = committed.into_iter().chain([log_id(9, 20)]);
+        let purged = |index| own(index).filter(|id| id.index > 6);
+        assert!(
+            contradicted(&[log_id(6, 3)], given, purged),
+            "an order that is known stays so"
+        );
         assert!(!contradicted(&[log_id(1, 4)], None, own), "nothing is committed");
     }
 

@@ -120,11 +120,11 @@ fn appended(term: u64, leader: u64, previous: (u64, u64), entry: (u64, u64), com
     append.encode()
 }
 
-/// What a leader of `term` sends who has nothing to append.
-pub fn heartbeat(term: u64, leader: u64) -> Bytes {
+/// What a leader of `term` sends who has nothing to append after an entry, by term and index.
+pub fn heartbeat(term: u64, leader: u64, previous: Option<(u64, u64)>) -> Bytes {
     let append = Request::Append {
         vote: Vote::new_committed(term, leader),
-        previous: None,
+        previous: previous.map(|(term, index)| log_id(term, index)),
         commit: None,
         entries: Vec::new(),
     };

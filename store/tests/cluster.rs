@@ -199,7 +199,7 @@ async fn frames_of_a_leader_that_is_none_do_not_keep_a_member_from_applying() {
     let stale = tokio::spawn(async move {
         loop {
             for said in [term, 1] {
-                let reply = victim.receive(UPSTART, heartbeat(said, UPSTART)).await;
+                let reply = victim.receive(UPSTART, heartbeat(said, UPSTART, None)).await;
                 assert!(other_leader(reply).unwrap().is_some(), "it is followed");
             }
         }
@@ -247,7 +247,7 @@ async fn a_leader_that_was_started_again_follows_nobody_else_in_its_term() {
     }
     let directory = three.directories[usize::try_from(leads - 1).unwrap()].path();
     let again = start(&three.net, leads, &open(directory, leads)).await;
-    let reply = again.receive(UPSTART, heartbeat(term, UPSTART)).await;
+    let reply = again.receive(UPSTART, heartbeat(term, UPSTART, None)).await;
     assert_eq!(other_leader(reply).unwrap(), Some((term, leads)));
     assert_ne!(again.leader(), Some(UPSTART));
     assert!(again.status().running);
@@ -258,22 +258,23 @@ async fn a_leader_that_was_started_again_follows_nobody_else_in_its_term() {
 async fn a_leader_that_contradicts_what_it_gave_itself_is_refused() {
     let three = three().await;
     let all: Vec<&Consensus> = three.members.iter().collect();
-    let written = goes_on(&all).await;
-    let leads = leader(&all).await;
-    let victim = *all.iter().find(|m| m.node() != leads).unwrap();
-    let before = victim.status().term;
-    let (term, last) = (before + 3, (before, written));
-    for (previous, entry) in [
-        (last, (term, written + 1)),
-        ((term, written + 1), (term, written + 2)),
-        (last, (term, written + 1)),
-    ] {
-        let reply = victim.receive(UPSTART, append(term, UPSTART, previous, entry)).await;
-        assert_eq!(refusal(reply).unwrap(), None, "{entry:?}");
+    for heartbeat_first in [false, true] {
+        let written = goes_on(&all).await;
+        let leads = leader(&all).await;
+        let victim = *all.iter().find(|m| m.node() != leads).unwrap();
+        let before = victim.status().term;
+        let (term, last) = (before + 3, (before, written));
+        let (one, two) = ((term, written + 1), (term, written + 2));
+        let first = heartbeat_first.then(|| heartbeat(term, UPSTART, Some(last)));
+        let given = [(last, one), (one, two), (last, one)];
+        let given = given.map(|(previous, entry)| append(term, UPSTART, previous, entry));
+        for frame in first.into_iter().chain(given) {
+            assert_eq!(refusal(victim.receive(UPSTART, frame).await).unwrap(), None);
+        }
+        let other = append(term, UPSTART, last, (before + 1, written + 1));
+        let refused = refusal(victim.receive(UPSTART, other).await).unwrap();
+        assert_eq!(refused, Some(Refusal::Contradicts));
     }
-    let other = append(term, UPSTART, last, (before + 1, written + 1));
-    let refused = refusal(victim.receive(UPSTART, other).await).unwrap();
-    assert_eq!(refused, Some(Refusal::Contradicts));
     goes_on(&all).await;
 }
 
