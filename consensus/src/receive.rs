@@ -234,7 +234,7 @@ impl Receiver {
             if let Some(held) = outvoted(vote, [compared.vote, own]) {
                 return Ok(AppendEntriesResponse::HigherVote(held));
             }
-            if compared.later {
+            if vote > compared.vote {
                 // This member may lead, and commit on its own until it hears of the later leader.
                 let told = self.raft.append_entries(AppendEntriesRequest {
                     vote,
@@ -464,7 +464,6 @@ impl Receiver {
             };
             Compared {
                 vote: *state.vote_ref(),
-                later: vote > *state.vote_ref(),
                 contradicts: vote >= *state.vote_ref() && contradicts(),
                 has_previous: previous.is_none_or(has),
                 last: state.log_ids.last().copied(),
@@ -521,8 +520,6 @@ impl Receiver {
 struct Compared {
     /// The vote that counts.
     vote: Vote,
-    /// Its vote comes after the one that counts.
-    later: bool,
     contradicts: bool,
     /// This member has the entry that those of the frame follow.
     has_previous: bool,

@@ -253,6 +253,11 @@ pub(crate) enum LogLevel {
 }
 
 impl Config {
+    /// [`Config::snapshot_mib`] in bytes.
+    pub(crate) fn snapshot_bytes(&self) -> u64 {
+        self.snapshot_mib << 20
+    }
+
     /// Reads and checks a file. Relative paths are taken from the file's folder.
     pub(crate) fn read(path: &Path) -> Result<Self, ConfigError> {
         Self::read_with_text(path).map(|(config, _)| config)

@@ -193,12 +193,15 @@ pub(crate) fn take(member: &Arc<Member>, from: u16, gossip: v1::Gossip) {
 /// Takes a head, by the key of a boot `shown` with it, kept or logged.
 fn take_head(member: &Arc<Member>, from: u16, head: v1::Head, shown: &[Seen]) {
     let Ok(node) = u16::try_from(head.node) else { return };
+    if node == member.node {
+        return;
+    }
     let of_boot = |seen: &&Seen| seen.node == node && seen.boot.counter == head.boot_counter;
     let mut boots: Vec<Seen> = shown.iter().filter(of_boot).cloned().collect();
     boots.extend(member.boots_seen.of_boot(node, head.boot_counter));
     let logged = member.logged_key(node, head.boot_counter);
     let checks = boots.len() + usize::from(logged.is_some());
-    if node == member.node || !member.checks.take_many(from.into(), checks) {
+    if !member.checks.take_many(from.into(), checks) {
         return;
     }
     let signer = Signer {

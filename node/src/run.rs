@@ -378,7 +378,7 @@ pub(crate) async fn run(config: Config) -> Result<(), RunError> {
     let mut settings = Settings::new(config.node.into(), roster.cluster.0, roster.hash);
     settings.awaits_admission = true;
     settings.vital = &Kind::VITAL;
-    settings.log_bytes_kept = config.snapshot_mib << 20;
+    settings.log_bytes_kept = config.snapshot_bytes();
     settings.voters = roster.nodes.iter().map(|node| node.index.into()).collect();
     let transport: Arc<dyn Transport> = Arc::new(RaftTransport(Arc::clone(&peers)));
     #[cfg(feature = "sabotage")]
@@ -469,7 +469,7 @@ async fn serve(
     tokio::spawn(gossip::marks(
         Arc::clone(&member),
         config.snapshot_entries,
-        config.snapshot_mib << 20,
+        config.snapshot_bytes(),
     ));
     tokio::spawn(cosign::collect(Arc::clone(&member)));
     tokio::spawn(archive::work(Arc::clone(&member)));
