@@ -309,3 +309,122 @@ impl RaftNetworkV2<TypeConfig> for Peer {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::limits::TERMS_AHEAD_MAX;
+    use crate::snapshot::NoSnapshots;
+    use crate::transport::Call;
+
+    const CALL: Duration = Duration::from_secs(1);
+
+    /// Answers every call alike.
+    struct Says(Reply);
+
+    impl Transport for Says {
+        fn call(&self, _to: u64, _frame: bytes::Bytes, _timeout: Duration) -> Call<'_> {
+            Box::pin(std::future::ready(Ok(self.0.encode())))
+        }
+    }
+
+    /// The way of member 1 to member 2, which says `reply` to everything.
+    fn peer(reply: Reply) -> Peer {
+        Peer {
+            node: 1,
+            target: 2,
+            transport: Arc::new(Says(reply)),
+            guard: Arc::new(NoSnapshots),
+            gate: Arc::new(Gate::open_from_the_start()),
+            call_timeout: CALL,
+            believed: believed(),
+        }
+    }
+
+    fn answered(vote: Vote, granted: bool) -> Peer {
+        peer(Reply::Vote {
+            vote,
+            granted,
+            last: None,
+        })
+    }
+
+    /// What openraft is told of an answer to the ballot of member 1 in term 5.
+    async fn told(peer: &Peer, pre: bool) -> (Vote, bool) {
+        let rpc = VoteRequest::new(Vote::new(5, 1), None);
+        let response = peer.elect(pre, rpc, &RPCOption::new(CALL)).await.unwrap();
+        (response.vote, response.vote_granted)
+    }
+
+    #[tokio::test]
+    async fn an_answer_to_a_ballot_grants_that_ballot_or_ends_no_election() {
+        let nothing = (Vote::new(0, NOBODY), false);
+        for (vote, granted, expected) in [
+            (Vote::new(5, 1), true, (Vote::new(5, 1), true)),
+            (Vote::new(6, 1), true, nothing),
+            (Vote::new(5, 3), false, nothing),
+            (Vote::new(9, 3), false, nothing),
+            (Vote::new_committed(9, 1), false, nothing),
+        ] {
+            assert_eq!(
+                told(&answered(vote, granted), false).await,
+                expected,
+                "{vote} {granted}"
+            );
+        }
+    }
+
+    #[tokio::test]
+    async fn who_asks_whether_it_would_win_hears_of_later_terms_but_never_that_it_was_elected() {
+        let far = Vote::new(5 + 2 * TERMS_AHEAD_MAX, 3);
+        for (vote, granted, expected) in [
+            (Vote::new(9, 1), true, (Vote::new(5, 1), true)),
+            (Vote::new(4, 3), false, (Vote::new(0, NOBODY), false)),
+            (Vote::new(5, 3), false, (Vote::new(5, 3), false)),
+            (Vote::new_committed(9, 3), false, (Vote::new(9, 3), false)),
+            (Vote::new_committed(9, 1), false, (Vote::new(9, NOBODY), false)),
+            (far, false, (Vote::new(5 + TERMS_AHEAD_MAX, 3), false)),
+        ] {
+            assert_eq!(told(&answered(vote, granted), true).await, expected, "{vote} {granted}");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_voter_that_always_knows_of_a_later_term_is_believed_for_a_while_only() {
+        let liar = answered(Vote::new(9, 3), false);
+        let mut ended = 0;
+        for _ in 0..100 {
+            ended += u32::from(told(&liar, true).await.0 == Vote::new(9, 3));
+        }
+        assert_eq!(ended, 10);
+    }
+
+    #[test]
+    fn a_leader_is_deposed_by_a_later_one_and_by_another_one_of_its_term() {
+        let own = Vote::new_committed(5, 1);
+        for (theirs, deposes) in [
+            (own, None),
+            (Vote::new(5, 1), None),
+            (Vote::new_committed(4, 3), None),
+            (Vote::new(6, 3), Some(Vote::new(6, 3))),
+            (Vote::new_committed(6, 1), Some(Vote::new(6, NOBODY))),
+            (Vote::new_committed(5, 3), Some(Vote::new(6, 2))),
+            (Vote::new(5, 3), Some(Vote::new(6, 2))),
+        ] {
+            let later = later(theirs, own, 2);
+            assert_eq!(later, deposes, "{theirs}");
+            // openraft stops on one that is not.
+            assert!(later.is_none_or(|later| later > own), "{theirs}");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_took_a_snapshot_and_names_a_later_leader_is_believed_for_a_while_only() {
+        let (peer, own) = (peer(Reply::Taken), Vote::new_committed(5, 1));
+        let later = Vote::new_committed(6, 3);
+        assert_eq!(peer.followed(own, own).unwrap(), own);
+        let believed = (0..100).filter(|_| peer.followed(later, own).is_ok()).count();
+        assert_eq!(believed, 10);
+        assert_eq!(peer.followed(own, own).unwrap(), own, "which needs no belief");
+    }
+}
