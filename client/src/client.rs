@@ -10,6 +10,7 @@ use crate::identity::Identity;
 use crate::limits::COMMANDS_BYTES_MAX;
 use crate::node::{Net, Node};
 use crate::session::Sessions;
+use crate::spare::Spares;
 use crate::write::Paths;
 use bytes::Bytes;
 use std::sync::Arc;
@@ -35,9 +36,9 @@ pub struct Options {
     pub connect_timeout: Duration,
     /// For one answer of one node.
     pub request_timeout: Duration,
-    /// Before a spare node is asked to read.
+    /// Before a spare node is asked to read; longer while answers usually take longer.
     pub spare_delay: Duration,
-    /// Before a write is handed to one more node; the same bytes count once.
+    /// Before a write is handed to one more node, or longer, as above; the same bytes count once.
     pub write_spare_delay: Duration,
     /// For a write altogether; then its outcome is a failure, or unknown.
     pub write_within: Duration,
@@ -93,6 +94,7 @@ pub(crate) struct Inner {
     /// Bytes of large commands that may be on their way.
     pub(crate) commands: Semaphore,
     pub(crate) questions: Questions,
+    pub(crate) spares: Spares,
 }
 
 impl Client {
@@ -169,6 +171,7 @@ impl Inner {
         };
         let sealing_keys = roster.nodes.iter().map(sealing_key).collect::<Result<_, _>>()?;
         let members = roster.nodes.clone();
+        let spares = Spares::new(&options);
         let net = Arc::new(Net {
             roster,
             identity,
@@ -192,6 +195,7 @@ impl Inner {
             paths: Paths::default(),
             commands: Semaphore::new(COMMANDS_BYTES_MAX),
             questions: Questions::default(),
+            spares,
         })
     }
 

@@ -74,7 +74,7 @@ impl Inner {
             let (inner, command, index) = (self.clone(), command.to_message(), recorded.index());
             async move { inner.hear(node, by, command, index).await }
         };
-        let mut round = Round::new(self.ranked(&[by]), self.net.options.spare_delay);
+        let mut round = Round::new(self.ranked(&[by]), &self.spares.confirmations);
         for _ in 0..needed {
             round.ask(asking);
         }

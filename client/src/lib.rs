@@ -43,6 +43,7 @@ mod reply;
 mod resolve;
 mod round;
 mod session;
+mod spare;
 mod submit;
 mod verdict;
 mod watch;

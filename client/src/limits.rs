@@ -58,6 +58,9 @@ pub const SILENT_FOR: Duration = Duration::from_millis(250);
 /// A node that failed is asked last for this long.
 pub const ASKED_LAST_FOR: Duration = Duration::from_secs(1);
 
+/// A spare is asked after this time at the latest, however long answers usually take: what stands still costs no more.
+pub const SPARE_DELAY_MAX: Duration = Duration::from_secs(2);
+
 /// Pause between rounds of a write that no node takes, doubled up to [`RETRY_PAUSE_MAX`]: an election takes a second.
 pub const RETRY_PAUSE: Duration = Duration::from_millis(50);
 

@@ -407,7 +407,7 @@ impl Inner {
         let bytes = encode(kind);
         let within = self.net.options.request_timeout;
         let asking = |node| ask::<T>(node, bytes.clone(), within);
-        let mut round = Round::new(self.ranked(&[]), self.net.options.spare_delay);
+        let mut round = Round::new(self.ranked(&[]), &self.spares.questions);
         round.ask(asking);
         let mut failures = Vec::new();
         loop {
@@ -473,7 +473,7 @@ impl Inner {
     ) -> Result<End<T>, Error> {
         let within = self.net.options.request_timeout;
         let asking = |node| ask::<T>(node, bytes.clone(), within);
-        let mut round = Round::new(self.ranked(&[]), self.net.options.spare_delay);
+        let mut round = Round::new(self.ranked(&[]), &self.spares.questions);
         for _ in 0..self.threshold() {
             round.ask(asking);
         }

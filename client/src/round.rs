@@ -1,6 +1,7 @@
-//! Asking several nodes at once: so many, nearest first, another after a short delay, another for each that fails.
+//! Asking several nodes at once: so many, nearest first, another when that takes unusually long, another for each that fails.
 
 use crate::node::{Failure, Node};
+use crate::spare::Spare;
 use std::collections::VecDeque;
 use std::future::Future;
 use std::sync::Arc;
@@ -19,21 +20,23 @@ pub(crate) enum Event<T> {
 }
 
 /// The nodes that may be asked, and those that were.
-pub(crate) struct Round<T> {
+pub(crate) struct Round<'a, T> {
     unasked: VecDeque<Arc<Node>>,
-    pending: JoinSet<(u16, Result<T, Failure>)>,
-    spare_delay: Duration,
+    pending: JoinSet<(u16, Result<T, Failure>, Duration)>,
+    spare: &'a Spare,
     spare_at: Instant,
+    answered: bool,
 }
 
-impl<T: Send + 'static> Round<T> {
+impl<'a, T: Send + 'static> Round<'a, T> {
     /// Nothing is asked yet. `nodes` stand in the order in which to ask them.
-    pub(crate) fn new(nodes: Vec<Arc<Node>>, spare_delay: Duration) -> Self {
+    pub(crate) fn new(nodes: Vec<Arc<Node>>, spare: &'a Spare) -> Self {
         Self {
             unasked: nodes.into(),
             pending: JoinSet::new(),
-            spare_delay,
-            spare_at: Instant::now() + spare_delay,
+            spare,
+            spare_at: Instant::now() + spare.delay(),
+            answered: false,
         }
     }
 
@@ -56,7 +59,9 @@ impl<T: Send + 'static> Round<T> {
     {
         let index = node.index;
         let answer = ask(node);
-        self.pending.spawn(async move { (index, answer.await) });
+        let since = Instant::now();
+        self.pending
+            .spawn(async move { (index, answer.await, since.elapsed()) });
     }
 
     /// Answers that are still to come.
@@ -81,13 +86,18 @@ impl<T: Send + 'static> Round<T> {
             tokio::select! {
                 biased;
                 joined = self.pending.join_next() => match joined {
-                    Some(Ok((node, answer))) => return Event::From(node, answer),
+                    Some(Ok((node, answer, took))) => {
+                        if answer.is_ok() && !std::mem::replace(&mut self.answered, true) {
+                            self.spare.answered(took);
+                        }
+                        return Event::From(node, answer);
+                    }
                     // A task that was aborted or panicked gives no answer; the others go on.
                     Some(Err(_)) => {}
                     None => return Event::Idle,
                 },
                 () = spare => {
-                    self.spare_at = Instant::now() + self.spare_delay;
+                    self.spare_at = Instant::now() + self.spare.delay();
                     return Event::Slow;
                 }
             }

@@ -6,7 +6,7 @@
 
 use crate::client::{Client, Inner};
 use crate::error::{Error, Misdeed};
-use crate::limits::{COMMAND_LARGE_FROM, LARGE_SPARE_DELAY, LARGE_WITHIN, RETRY_PAUSE, RETRY_PAUSE_MAX};
+use crate::limits::{COMMAND_LARGE_FROM, LARGE_WITHIN, RETRY_PAUSE, RETRY_PAUSE_MAX};
 use crate::node::{Failure, Node};
 use crate::round::{Event, Round};
 use crate::verdict::{Tried, about_the_request, conclude, refusal};
@@ -188,12 +188,9 @@ impl Inner {
     /// Offers the bytes to one node after the other, the one that leads first, one more whenever that takes long.
     async fn offer(self: &Arc<Self>, bytes: &Bytes, level: Level, until: Instant) -> Offered {
         let options = &self.net.options;
-        let (within, spare_delay) = match bytes.len() > COMMAND_LARGE_FROM {
-            true => (
-                options.request_timeout.max(LARGE_WITHIN),
-                options.write_spare_delay.max(LARGE_SPARE_DELAY),
-            ),
-            false => (options.request_timeout, options.write_spare_delay),
+        let (within, spare) = match bytes.len() > COMMAND_LARGE_FROM {
+            true => (options.request_timeout.max(LARGE_WITHIN), &self.spares.large_commands),
+            false => (options.request_timeout, &self.spares.commands),
         };
         let ask = |node: Arc<Node>| {
             let bytes = bytes.clone();
@@ -205,7 +202,7 @@ impl Inner {
             };
             async move { take(&node, bytes, within).await }
         };
-        let mut round = Round::new(self.leader_first(), spare_delay);
+        let mut round = Round::new(self.leader_first(), spare);
         round.ask(ask);
         let mut offered = Offered {
             answer: None,

@@ -388,6 +388,19 @@ async fn a_spare_is_asked_when_one_is_slow_and_the_slow_one_is_asked_later_from_
 }
 
 #[tokio::test]
+async fn nodes_that_are_all_busy_are_not_made_busier_by_asking_spares() {
+    let (cluster, client) = written(3).await;
+    cluster.all_behave(|node| node.delay = options().spare_delay * 3);
+    get(&client).await.unwrap();
+    let asked = || (1..=3).map(|node| cluster.count(node, "read")).sum::<usize>();
+    let before = asked();
+    for _ in 0..5 {
+        get(&client).await.unwrap();
+    }
+    assert!(asked() - before < 13, "{} requests for 5 reads", asked() - before);
+}
+
+#[tokio::test]
 async fn a_reply_for_another_client_is_refused_and_its_node_named() {
     let (cluster, client) = written(3).await;
     cluster.all_behave(|node| node.for_client = Some(hash("another client")));

@@ -363,6 +363,20 @@ async fn many_writes_at_once_are_confirmed_together() {
 }
 
 #[tokio::test]
+async fn nodes_that_are_all_busy_are_not_all_asked_what_they_recorded() {
+    let cluster = Cluster::start(3).await;
+    let client = cluster.client().await;
+    cluster.all_behave(|node| node.delay = options().spare_delay * 3);
+    client.put(PATH, b"value", PutOptions::default()).await.unwrap();
+    let asked = || (1..=3).map(|node| cluster.count(node, "outcomes")).sum::<usize>();
+    let before = asked();
+    for _ in 0..5 {
+        client.put(PATH, b"value", PutOptions::default()).await.unwrap();
+    }
+    assert!(asked() - before < 8, "{} questions for 5 writes", asked() - before);
+}
+
+#[tokio::test]
 async fn a_node_that_does_not_say_what_it_recorded_is_soon_asked_last() {
     let cluster = Cluster::start(3).await;
     let quick = Options {

@@ -28,8 +28,7 @@ pub(super) struct Heard {
 impl Reading<'_> {
     pub(super) async fn round(&mut self, min_index: u64) -> Result<End, Error> {
         let requests = self.requests(min_index);
-        let spare_delay = self.client.net.options.spare_delay;
-        let mut round = Round::new(self.client.ranked(&self.excluded), spare_delay);
+        let mut round = Round::new(self.client.ranked(&self.excluded), &self.client.spares.reads);
         let mut heard = Heard::default();
         for nth in 0..self.client.threshold() {
             self.ask(&mut round, &requests, &mut heard, nth == 0);
@@ -61,7 +60,7 @@ impl Reading<'_> {
     }
 
     /// Asks the next node, if one is left.
-    fn ask(&self, round: &mut Round<Reply>, requests: &Requests, heard: &mut Heard, body: bool) -> bool {
+    fn ask(&self, round: &mut Round<'_, Reply>, requests: &Requests, heard: &mut Heard, body: bool) -> bool {
         let within = self.client.net.options.request_timeout;
         round.ask(|node| {
             if body {
@@ -92,7 +91,7 @@ impl Reading<'_> {
     /// After each answer: opens if t agree, asks more if that may help, or ends the round.
     fn advance(
         &mut self,
-        round: &mut Round<Reply>,
+        round: &mut Round<'_, Reply>,
         requests: &Requests,
         heard: &mut Heard,
     ) -> Result<Option<End>, Error> {
@@ -202,7 +201,7 @@ impl Reading<'_> {
     /// t agree, but nobody has sent a body that fits: another of them is asked, then anyone else.
     fn ask_for_body(
         &mut self,
-        round: &mut Round<Reply>,
+        round: &mut Round<'_, Reply>,
         requests: &Requests,
         heard: &mut Heard,
         members: &[usize],

@@ -49,7 +49,7 @@ impl Inner {
         let bytes = request(target, 0, Duration::ZERO, true);
         let within = self.net.options.request_timeout;
         let asking = |node| ask::<v1::WatchReply>(node, bytes.clone(), within);
-        let mut round = Round::new(self.ranked(&[]), self.net.options.spare_delay);
+        let mut round = Round::new(self.ranked(&[]), &self.spares.questions);
         for _ in 0..self.threshold() {
             round.ask(asking);
         }
