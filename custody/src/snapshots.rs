@@ -136,7 +136,11 @@ impl Collected {
             node,
             boot_counter: signed.boot_counter,
         };
-        if roster.node(node).is_none() || !vouches(&signed, &signer, key, roster, &claim, verify) {
+        // It is passed on as it came: what no signature covers must not be of any length.
+        if signed.roster_hash != roster.hash[..] || roster.node(node).is_none() {
+            return;
+        }
+        if !vouches(&signed, &signer, key, roster, &claim, verify) {
             return;
         }
         let marks = self.by_node.entry(node).or_default();

@@ -223,6 +223,18 @@ fn take(collected: &mut Collected, world: &World, signature: SnapshotSignature) 
 }
 
 #[test]
+fn nothing_is_passed_on_with_what_no_signature_covers_made_large() {
+    let world = World::new(1, 3, 1);
+    let mut collected = Collected::default();
+    let large = SnapshotSignature {
+        roster_hash: vec![0; 1 << 20].into(),
+        ..signed(&world, 1, &claim())
+    };
+    take(&mut collected, &world, large);
+    assert!(collected.all().is_empty());
+}
+
+#[test]
 fn what_is_collected_for_a_claim_is_evidence_for_it_and_for_no_other() {
     let world = World::new(1, 3, 1);
     let mut collected = Collected::default();

@@ -305,6 +305,40 @@ async fn a_node_without_a_quorum_says_that_it_is_not_ready_until_it_has_one_agai
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_node_that_was_started_again_releases_nothing_until_all_others_have_told_it_where_the_log_stands() {
+    let mut run = running().await;
+    run.writer.put("prod/key", b"x", PutOptions::default()).await.unwrap();
+    run.cluster.kill(3).unwrap();
+    run.cluster.kill(2).unwrap();
+    run.cluster.start(2).unwrap();
+    let operator = shared(&run.operator);
+    until("it waits for node 3", SOON, async || {
+        let told = operator.status().await.into_iter().find(|(node, _)| *node == 2);
+        told.is_some_and(|(_, status)| status.is_ok_and(|status| status.state == "booting"))
+    })
+    .await;
+    let since = std::time::Instant::now();
+    let mut refused = 0;
+    while since.elapsed() < Duration::from_secs(3) {
+        let error = run.reader.get("prod/key", None, "").await.unwrap_err();
+        refused += usize::from(
+            error
+                .because
+                .iter()
+                .any(|line| line.contains(&Code::Booting.to_string())),
+        );
+    }
+    assert!(refused > 0, "nobody was told that it boots");
+    assert_eq!(run.cluster.http(2, "/ready").await.unwrap().status, 503);
+    let metrics = run.cluster.http(2, "/metrics").await.unwrap().body;
+    assert!(metrics.contains("releases_total 0\n"), "{metrics}");
+    run.cluster.start(3).unwrap();
+    run.cluster.wait_ready(SOON).await.unwrap();
+    assert_eq!(run.reader.get("prod/key", None, "").await.unwrap().value.expose(), b"x");
+    run.audit_logs_verify().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn ten_thousand_reads_with_restarts_slow_nodes_and_new_versions_blame_no_honest_node() {
     const READS: u64 = 10_000;
     let mut run = running().await;

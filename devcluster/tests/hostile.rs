@@ -114,6 +114,30 @@ async fn malformed_messages_get_stable_codes_and_the_node_serves_on() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn strangers_do_not_fill_the_audit_log_with_what_they_are_refused() {
+    let run = running().await;
+    run.writer.put("prod/key", b"x", PutOptions::default()).await.unwrap();
+    let connection = dial(&run, config(&run, stranger(), ALPN_CLIENT)).await.unwrap();
+    let recorded = async || {
+        let log = symbolon_client::audit::verify(&run.operator, 1).await.unwrap();
+        log.size
+    };
+    let before = recorded().await;
+    let read = encode(Kind::Read(v1::ReadRequest {
+        nonce: vec![1; 32].into(),
+        path: "prod/key".into(),
+        ..Default::default()
+    }));
+    for _ in 0..1_500 {
+        let refused = send(&connection, &read).await.unwrap();
+        assert_eq!(refused.code, Code::UnknownKey as u32, "{refused:?}");
+    }
+    let grown = recorded().await - before;
+    assert!((1_000..1_400).contains(&grown), "{grown} records of 1,500 refusals");
+    assert_eq!(run.reader.get("prod/key", None, "").await.unwrap().value.expose(), b"x");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn commands_for_another_cluster_or_by_strangers_never_reach_the_log() {
     let run = running().await;
     let connection = dial(&run, config(&run, stranger(), ALPN_CLIENT)).await.unwrap();

@@ -72,6 +72,47 @@ async fn a_node_that_signs_heads_of_another_history_is_outvoted_and_the_others_g
     }
 }
 
+/// Restarts a node as one that harasses the others, and lets it; then writes are done and read as ever.
+async fn harassed(lie: &str) -> Running {
+    let mut run = running().await;
+    run.cluster.kill(LIAR).unwrap();
+    run.cluster.start_sabotaged(LIAR, lie).unwrap();
+    let told = || log(&run, LIAR).matches("a lie was told").count();
+    common::until(&format!("{lie}: it lies"), Duration::from_secs(60), async || {
+        told() >= 3
+    })
+    .await;
+    for round in 0..20 {
+        let value = format!("{round}");
+        let put = run.writer.put("prod/key", value.as_bytes(), PutOptions::default());
+        let put = tokio::time::timeout(Duration::from_secs(10), put).await;
+        put.expect("writes go on")
+            .unwrap_or_else(|error| panic!("round {round}: {error}\n{}", run.logs()));
+        let opened = run.reader.get("prod/key", None, "").await.unwrap();
+        assert_eq!(opened.value.expose(), value.as_bytes());
+    }
+    run
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn statements_as_large_as_a_message_keep_nothing_else_from_being_told() {
+    let run = harassed("fat-statements").await;
+    for node in [1, 2] {
+        for unheard in ["at once", "clock readings were not logged"] {
+            assert!(
+                !log(&run, node).contains(unheard),
+                "node {node}: {unheard}\n{}",
+                run.logs()
+            );
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_node_that_takes_no_answers_keeps_the_others_from_nothing() {
+    harassed("answers-left").await;
+}
+
 fn log(run: &Running, node: u16) -> String {
     std::fs::read_to_string(run.cluster.paths().log(node)).unwrap()
 }

@@ -3,6 +3,7 @@
 
 use crate::member::{Member, Standing, error};
 use crate::run::{RunError, remember_boots};
+use bytes::Bytes;
 use prost::Message;
 use std::sync::Arc;
 use std::time::Duration;
@@ -35,6 +36,7 @@ pub(crate) async fn run(member: &Arc<Member>) -> Result<(), RunError> {
         let Some((node, answer)) = answered.recv().await else {
             continue;
         };
+        while asking.try_join_next().is_some() {}
         // Frames of others bring this node closer, step by step, if it was left far behind.
         let term_max = member.consensus.credible_term().await?;
         let taken = admission.take(node, &answer, term_max, &member.roster, member.provider.as_ref());
@@ -157,7 +159,7 @@ pub(crate) fn supersede(member: &Member, counter: u64) {
 }
 
 /// A frame that says so.
-pub(crate) fn refusal(newer: v1::BootKeys) -> Vec<u8> {
+pub(crate) fn refusal(newer: v1::BootKeys) -> Bytes {
     let result = Some(peer_response::Result::Superseded(newer));
-    v1::PeerResponse { result }.encode_to_vec()
+    v1::PeerResponse { result }.encode_to_vec().into()
 }

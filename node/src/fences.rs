@@ -86,12 +86,19 @@ impl Fences {
     /// # Errors
     /// [`StoreFault`]: the fence does not stand.
     pub async fn raise(&self, node: u16, statement: &v1::BootKeys) -> Result<Option<v1::BootKeys>, StoreFault> {
-        let _nobody_passes = self.passage.write().await;
         let boot = BootId::of(statement);
-        match self.newest(node).map(|newest| (BootId::of(&newest), newest)) {
-            Some((newest, statement)) if newest > boot => return Ok(Some(statement)),
-            Some((newest, _)) if newest == boot => return Ok(None),
-            _ => {}
+        let stands = || match self.newest(node).map(|newest| (BootId::of(&newest), newest)) {
+            Some((newest, statement)) if newest > boot => Some(Some(statement)),
+            Some((newest, _)) if newest == boot => Some(None),
+            _ => None,
+        };
+        // Nobody waits for what changes nothing.
+        if let Some(stands) = stands() {
+            return Ok(stands);
+        }
+        let _nobody_passes = self.passage.write().await;
+        if let Some(stands) = stands() {
+            return Ok(stands);
         }
         let record = Bytes::from(statement.encode_to_vec());
         let batch = vec![LocalOp::Put(key(node), record)];

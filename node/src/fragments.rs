@@ -257,7 +257,7 @@ impl Work {
                 Err(fault) => return tracing::error!(%fault, "pending dealings cannot be read"),
             };
             for dealing in open {
-                if !self.good.contains(&dealing.index) {
+                if !self.good.contains(&dealing.index) && !self.complained.contains(&dealing.index) {
                     self.take(member, dealing.index, dealing.secret, dealing.version);
                 }
             }

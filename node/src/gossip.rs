@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use symbolon_consensus::{Allowance, SnapshotMeta};
 use symbolon_crypto::Hash;
+use symbolon_crypto::provider::Verify;
 use symbolon_crypto::sign::VerifyingKey;
 use symbolon_custody::gate::CLOCKS_APART_MS_MAX;
 use symbolon_custody::heads::{self, Finding, Told};
@@ -123,7 +124,7 @@ fn tell(member: &Arc<Member>, head: v1::Head) {
 /// Answers a node that is contradicted: says what this node's log is there.
 fn answer_contested(member: &Arc<Member>, from: u16, contested: &[u64]) {
     let applied = member.shown.load().applied;
-    let asked = contested.iter().take(CONTESTED_MAX).filter(|index| **index <= applied);
+    let asked = contested.iter().filter(|index| **index <= applied);
     let heads: Vec<v1::Head> = asked.filter_map(|index| own_head(member, *index)).collect();
     if !heads.is_empty() {
         send(
@@ -172,8 +173,13 @@ pub(crate) fn take(member: &Arc<Member>, from: u16, gossip: v1::Gossip) {
     for head in gossip.heads.into_iter().take(HEADS_MAX) {
         take_head(member, from, head, &shown);
     }
-    if !gossip.contested.is_empty() && matches!(member.standing(), Standing::Serving | Standing::Frozen(_)) {
-        answer_contested(member, from, &gossip.contested);
+    let contested = gossip.contested.get(..CONTESTED_MAX).unwrap_or(&gossip.contested);
+    if !contested.is_empty()
+        && matches!(member.standing(), Standing::Serving | Standing::Frozen(_))
+        // A signature costs less than a check.
+        && member.checks.take_many(from.into(), contested.len())
+    {
+        answer_contested(member, from, contested);
     }
     for signed in gossip.snapshots.into_iter().take(SNAPSHOTS_MAX) {
         let key = u16::try_from(signed.node)
@@ -185,9 +191,26 @@ pub(crate) fn take(member: &Arc<Member>, from: u16, gossip: v1::Gossip) {
             lock(&member.snapshots).take(signed, &member.roster, &key, member.provider.as_ref());
         }
     }
-    if let Some(tick) = gossip.tick.filter(|tick| tick.node == u32::from(from)) {
+    if let Some(tick) = gossip.tick.filter(|tick| is_reading_of(member, from, tick)) {
         take_tick(member, tick);
     }
+}
+
+/// Whether a clock reading is signed by the node that sent it. The leader logs all readings together: one that is wrong or
+/// large would keep out the others'.
+fn is_reading_of(member: &Member, from: u16, tick: &v1::Tick) -> bool {
+    let signer = Signer {
+        cluster: member.roster.cluster,
+        node: from,
+        boot_counter: tick.boot_counter,
+    };
+    let statement = signer.tick(tick.sequence, tick.time_ms);
+    let key = member.signing_key(from, tick.boot_counter);
+    let signature = <&[u8; 64]>::try_from(tick.signature.as_ref());
+    tick.node == u32::from(from)
+        && key.zip(signature.ok()).is_some_and(|(key, signature)| {
+            member.checks.take(from.into()) && member.provider.p256(&key, &statement, signature).is_ok()
+        })
 }
 
 /// Takes a head, by the key of a boot `shown` with it, kept or logged.
@@ -273,7 +296,6 @@ fn take_tick(member: &Member, tick: v1::Tick) {
     let newer = ticks
         .get(&tick.node)
         .is_none_or(|known| (tick.boot_counter, tick.sequence) > (known.boot_counter, known.sequence));
-    // Apply checks the signature; a wrong one costs its own node's reading.
     if newer {
         ticks.insert(tick.node, tick);
     }
@@ -445,20 +467,19 @@ fn sign_mark(member: &Arc<Member>, meta: &SnapshotMeta) -> bool {
     true
 }
 
-/// The chain values that a client saw differ: looked at like heads.
-pub(crate) fn report(member: &Arc<Member>, report: &v1::HeadReport) {
-    for reply in &report.replies {
+/// The chain values that a client saw differ: looked at like heads. One reply of each node is enough.
+pub(crate) fn report(member: &Member, report: &v1::HeadReport) {
+    let differs = |reply: &&v1::ReadReply| {
         let mine = member.consensus.chain_at(reply.record_index).ok().flatten();
         let theirs = Hash::try_from(reply.record_chain.as_ref()).ok();
-        if let (Some(mine), Some(theirs)) = (mine, theirs)
-            && mine != theirs
-        {
-            // Signed over the client's request, so that only the client can check it: a hint to look at the heads.
-            tracing::warn!(
-                node = reply.node,
-                index = reply.record_index,
-                "a client says that it was shown another history"
-            );
-        }
+        mine.zip(theirs).is_some_and(|(mine, theirs)| mine != theirs)
+    };
+    if let Some(reply) = report.replies.iter().take(member.roster.nodes.len()).find(differs) {
+        // Signed over the client's request, so that only the client can check it: a hint to look at the heads.
+        tracing::warn!(
+            node = reply.node,
+            index = reply.record_index,
+            "a client says that it was shown another history"
+        );
     }
 }

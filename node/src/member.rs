@@ -147,6 +147,8 @@ pub(crate) struct Member {
     pub(crate) provider: Arc<Remembering<AwsLc>>,
     /// Signature checks that each of the others may cause by what it tells.
     pub(crate) checks: Allowance,
+    /// Refusals of strangers that are recorded.
+    pub(crate) strangers: Allowance,
     /// This boot.
     pub(crate) boot: Boot,
     /// The store.

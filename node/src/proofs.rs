@@ -82,13 +82,16 @@ impl Answering<'_> {
             size: log.durable(),
             ..v1::ProofReply::default()
         };
+        if request.index < log.kept_from() {
+            // A whole file is read for it.
+            self.registered()?;
+        }
         let leaf = match log
             .entries(request.index, 1)
             .map_err(|refused| failed(refused.to_string()))?
         {
             Entries::Leaves(mut leaves) => leaves.pop(),
             Entries::Archived(mut hashes) => {
-                self.registered()?;
                 self.unbroken()?;
                 reply.archived = hashes.pop().unwrap_or_default();
                 return Ok(response::Result::Proof(reply));

@@ -328,6 +328,8 @@ fn peers(
         let mut client = quinn::ClientConfig::new(Arc::new(crypto));
         let mut transport = server::transport();
         transport.receive_window(quinn::VarInt::from_u32(server::PEER_WINDOW));
+        #[cfg(feature = "sabotage")]
+        crate::sabotage::narrow(&mut transport);
         client.transport_config(Arc::new(transport));
         configs.push((other.index, other.address.clone(), client));
     }
@@ -409,6 +411,7 @@ pub(crate) async fn run(config: Config) -> Result<(), RunError> {
         node: config.node,
         provider: remembering,
         checks: gossip::checks(),
+        strangers: server::strangers(),
         boot,
         local: store.local(),
         audit,
@@ -466,6 +469,8 @@ async fn serve(
     }
     tokio::spawn(gossip::heads(Arc::clone(&member)));
     tokio::spawn(gossip::ticks(Arc::clone(&member)));
+    #[cfg(feature = "sabotage")]
+    tokio::spawn(crate::sabotage::harass(Arc::clone(&member)));
     tokio::spawn(gossip::marks(
         Arc::clone(&member),
         config.snapshot_entries,

@@ -1,16 +1,19 @@
 //! Lies of a malicious node, compiled only with the feature `sabotage` and chosen by `SYMBOLON_SABOTAGE` (`sabotage/`): what
 //! clients and the other nodes must find out, on real processes. No build that ships has the feature.
 
+use crate::member::Member;
 use bytes::Bytes;
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 use symbolon_consensus::{Transport, malice};
 use symbolon_crypto::Hash;
 use symbolon_custody::fragments::Released;
 use symbolon_custody::malice::Lying;
+use symbolon_custody::snapshots::{Claim, statement};
 use symbolon_sabotage::{Bug, chosen, victim};
 use symbolon_state::entry::Kind;
 use symbolon_wire::command::ParsedCommand;
-use symbolon_wire::v1::{self, command_body::Payload};
+use symbolon_wire::v1::{self, command_body::Payload, peer_request::Kind as Asked};
 
 /// What it tells the other members of the agreement, if it lies to them.
 fn lies_in_agreement() -> &'static Option<malice::Lies> {
@@ -114,6 +117,92 @@ pub(crate) fn shown_size(size: u64) -> u64 {
         true => size.min(*CUT.get_or_init(|| size / 4)),
         false => size,
     }
+}
+
+/// What it takes of an answer before it reads it: no more than what introduces it.
+pub(crate) fn narrow(transport: &mut quinn::TransportConfig) {
+    if Bug::AnswersLeft.on() {
+        transport.stream_receive_window(quinn::VarInt::from_u32(2));
+    }
+}
+
+/// What it does to the others all the time.
+pub(crate) async fn harass(member: Arc<Member>) {
+    let mut left = Vec::new();
+    while Bug::AnswersLeft.on() || Bug::FatStatements.on() {
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        for node in member.peers.nodes() {
+            if Bug::AnswersLeft.on() {
+                let boot = Some(member.boot.statement.clone());
+                left.push(
+                    member
+                        .peers
+                        .ask_in_vain(node, Asked::Cosign(v1::Cosign::default()))
+                        .await,
+                );
+                left.push(
+                    member
+                        .peers
+                        .ask_in_vain(node, Asked::Witness(v1::Witness { boot }))
+                        .await,
+                );
+            } else {
+                for gossip in fat_statements(&member) {
+                    // Whether it is taken shows at the others.
+                    let _ = member
+                        .peers
+                        .ask(node, Asked::Gossip(gossip), Duration::from_secs(1))
+                        .await;
+                }
+            }
+        }
+        tracing::warn!("a lie was told");
+    }
+}
+
+/// Marks that do not exist, signed, and a clock reading, with what is not signed as large as fits.
+fn fat_statements(member: &Member) -> Vec<v1::Gossip> {
+    let signer = &member.boot.signer;
+    let mark = |index| {
+        let claim = Claim {
+            index,
+            chain: [1; 32],
+            state_root: [2; 32],
+        };
+        let signature = member
+            .boot
+            .signing
+            .sign(&statement(signer, &member.roster, &claim))
+            .ok()?;
+        Some(v1::SnapshotSignature {
+            node: member.node.into(),
+            boot_counter: signer.boot_counter,
+            index,
+            chain: Bytes::copy_from_slice(&claim.chain),
+            state_root: Bytes::copy_from_slice(&claim.state_root),
+            roster_hash: vec![0; 7 << 20].into(),
+            signature: Bytes::copy_from_slice(&signature),
+            ..v1::SnapshotSignature::default()
+        })
+    };
+    let marks = [u64::MAX, u64::MAX - 1].into_iter().filter_map(mark);
+    let mut told: Vec<v1::Gossip> = marks
+        .map(|mark| v1::Gossip {
+            snapshots: vec![mark],
+            ..v1::Gossip::default()
+        })
+        .collect();
+    told.push(v1::Gossip {
+        tick: Some(v1::Tick {
+            node: member.node.into(),
+            boot_counter: u64::MAX,
+            sequence: u64::MAX,
+            signature: vec![0; 2 << 20].into(),
+            ..v1::Tick::default()
+        }),
+        ..v1::Gossip::default()
+    });
+    told
 }
 
 /// Before an entry of this kind is applied.

@@ -7,10 +7,10 @@ use crate::cosign;
 use crate::crowd::Place;
 use crate::gossip;
 use crate::intake::{self, Arrived, Budgets, LargeReply, NotArrived, Room};
-use crate::member::{Member, count, error};
+use crate::member::{Member, count, error, unknown_key};
 use crate::outcomes;
 use crate::release::{Client, Releases, failed};
-use crate::submit;
+use crate::submit::{self, known};
 use crate::vouch::Seen;
 use bytes::Bytes;
 use prost::Message;
@@ -18,6 +18,7 @@ use quinn::{Connection, Endpoint, Incoming, RecvStream, SendStream, VarInt};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
+use symbolon_consensus::Allowance;
 use symbolon_crypto::enc::sha256;
 use symbolon_custody::admission::BootId;
 use symbolon_custody::gate;
@@ -52,12 +53,20 @@ const STRANGER_STREAMS: u32 = 4;
 const SEND_WINDOW: u64 = 4 * 1024 * 1024;
 /// A client takes an answer whole within this time; then it is given up, with the room that it took.
 const ANSWER: Duration = Duration::from_secs(30);
+/// The same of another node, which has room for it: only one that is gone, or means harm, takes longer.
+const PEER_ANSWER: Duration = Duration::from_secs(10);
 /// A handshake takes at most this long.
 const HANDSHAKE: Duration = Duration::from_secs(5);
 /// What a node says first.
 const INTRODUCTION_BYTES_MAX: usize = 64 * 1024;
 /// A stranger who asks nothing for so long is let go.
 const STRANGER_IDLE: Duration = Duration::from_secs(10);
+
+/// Refusals of keys that nobody has registered that are recorded: a thousand at once, and one in ten seconds. All are refused
+/// alike; recorded without end they would fill the disk and keep agents waiting.
+pub(crate) fn strangers() -> Allowance {
+    Allowance::new(1_000, Duration::from_secs(10))
+}
 
 /// Transport settings of the endpoint. Every connection begins as a stranger's.
 pub(crate) fn transport() -> quinn::TransportConfig {
@@ -189,7 +198,10 @@ async fn serve_client(
             true => (member.intake.of_strangers(), STRANGER_REQUEST_BYTES_MAX),
         };
         let (member, releases, client) = (Arc::clone(member), releases.clone(), client.clone());
-        tokio::spawn(async move { request(&member, &releases, client, &budgets, bytes_max, send, receive).await });
+        let (stranger, streams) = (seat.stranger, (send, receive));
+        tokio::spawn(async move {
+            request(&member, &releases, client, stranger, (&budgets, bytes_max), streams).await;
+        });
     }
 }
 
@@ -235,17 +247,16 @@ async fn request(
     member: &Arc<Member>,
     releases: &Releases,
     client: Client,
-    budgets: &Budgets,
-    bytes_max: usize,
-    mut send: SendStream,
-    mut receive: RecvStream,
+    stranger: bool,
+    (budgets, bytes_max): (&Budgets, usize),
+    (mut send, mut receive): (SendStream, RecvStream),
 ) {
     count(&member.counters.requests);
     // `_large` lives until the client has taken the answer.
     let (frame, _large) = match intake::whole(&mut receive, bytes_max, budgets).await {
         Ok(Arrived { bytes, held }) => {
             let gone = send.stopped();
-            let answered = answer(member, releases, client, bytes, gone).await;
+            let answered = answer(member, releases, client, stranger, bytes, gone).await;
             drop(held);
             match answered {
                 Some(answered) => answered,
@@ -298,11 +309,16 @@ async fn answer(
     member: &Arc<Member>,
     releases: &Releases,
     client: Client,
+    stranger: bool,
     bytes: Bytes,
     gone: impl Future,
 ) -> Option<Answered> {
     let request_hash = sha256(&bytes);
     let kind = match parse(member, bytes) {
+        Ok(kind) if stranger && is_recorded(&kind) && !member.strangers.take(0) => {
+            count(&member.counters.denials);
+            return Some((failed(unknown_key()), None));
+        }
         Ok(request::Kind::Read(read)) => return Some(releases.read(member, client, request_hash, read).await),
         Ok(kind) => kind,
         Err(refused) => return Some((failed(refused), None)),
@@ -325,6 +341,12 @@ async fn answer(
         Err(refused) => failed(refused),
     };
     Some((frame, None))
+}
+
+/// Whether a refusal of it is a record of the audit log.
+fn is_recorded(kind: &request::Kind) -> bool {
+    use request::Kind::{Anchor, Outcomes, Report, Status, Submit};
+    !matches!(kind, Submit(_) | Outcomes(_) | Status(_) | Anchor(_) | Report(_))
 }
 
 /// What is asked.
@@ -370,6 +392,7 @@ async fn answer_of(answering: &Answering<'_>, kind: request::Kind) -> Result<res
         request::Kind::Policies(policies) => answering.policies(policies).await,
         request::Kind::Principals(principals) => answering.principals(principals).await,
         request::Kind::Report(report) => {
+            known(member, &client.key)?;
             gossip::report(member, &report);
             Ok(response::Result::Reported(v1::Reported {}))
         }
@@ -456,18 +479,32 @@ async fn peer_request(
     mut receive: RecvStream,
 ) {
     // `held` lives as long as the message is worked on.
-    let Ok(Arrived { bytes, held: _held }) = intake::whole(&mut receive, PEER_FRAME_BYTES_MAX, budgets).await else {
+    let Arrived { bytes, held: _held } = match intake::whole(&mut receive, PEER_FRAME_BYTES_MAX, budgets).await {
+        Ok(arrived) => arrived,
+        Err(NotArrived::TooLarge) => {
+            count(&member.counters.malformed);
+            return tracing::warn!(node, "a node sent more than {PEER_FRAME_BYTES_MAX} bytes at once");
+        }
+        Err(_) => return,
+    };
+    let Some(frame) = peer_answer(member, (node, statement), bytes).await else {
         return;
     };
-    // While it lives, no newer boot of that node is told where this one stands.
-    let passed = member.fences.pass(node, &BootId::of(statement)).await;
-    if let Err(newer) = passed {
-        // Whether it still listens is its affair.
-        if send.write_all(&admission::refusal(*newer)).await.is_ok() {
-            let _ = send.finish();
-        }
-        return;
+    // Whether it still listens is its affair, and no reason to wait.
+    match tokio::time::timeout(PEER_ANSWER, send.write_all(&frame)).await {
+        Ok(Ok(())) => drop(send.finish()),
+        Ok(Err(_)) => {}
+        Err(_) => drop(send.reset(1_u32.into())),
     }
+}
+
+/// Nothing of this is held while the answer is on its way: a node that does not take it would keep the others waiting.
+async fn peer_answer(member: &Arc<Member>, (node, statement): (u16, &v1::BootKeys), bytes: Bytes) -> Option<Bytes> {
+    // While it lives, no newer boot of that node is told where this one stands.
+    let passed = match member.fences.pass(node, &BootId::of(statement)).await {
+        Ok(passed) => passed,
+        Err(newer) => return Some(admission::refusal(*newer)),
+    };
     let request = decode::<v1::PeerRequest>(bytes, PEER_FRAME_BYTES_MAX).map(|request| request.kind);
     let result = match request {
         Ok(Some(peer_request::Kind::Witness(_))) => {
@@ -476,7 +513,7 @@ async fn peer_request(
         }
         Ok(Some(peer_request::Kind::Raft(frame))) => {
             if member.standing().ended().is_some() || crate::member::lock(&member.heads).is_outvoted(node) {
-                return;
+                return None;
             }
             #[cfg(feature = "sabotage")]
             let answered = crate::sabotage::answer(&frame);
@@ -507,9 +544,5 @@ async fn peer_request(
             peer_response::Result::Error(error(Code::Malformed, "the message does not parse", ""))
         }
     };
-    let frame = v1::PeerResponse { result: Some(result) }.encode_to_vec();
-    if send.write_all(&frame).await.is_ok() {
-        // The other node may have gone.
-        let _ = send.finish();
-    }
+    Some(v1::PeerResponse { result: Some(result) }.encode_to_vec().into())
 }

@@ -29,7 +29,7 @@
 //!
 //! # Circumstances
 //!
-//! Each action has its own type of context (`docs/decisions/0002-policy-context.md`). What nodes decide from the log
+//! Each action has its own type of context. What nodes decide from the log
 //! (`write`, `writeMetadata`, `delete`) has the log's time and nothing else, since a node's own clock or the peer's address
 //! would make honest nodes differ. Strict validation follows: a policy that may apply to a write and asks for
 //! `context.localHour` is refused when it is stored. What each node answers for itself (`read`, `list`, …) has both; if a

@@ -80,8 +80,8 @@ pub const ARROWS: &[(&str, &[&str])] = &[
             "symbolon-hsm",
         ],
     ),
-    // The whole cluster but for sockets, tokens and system clocks, on the in-memory twin of the store; of the daemon only
-    // its state machine (`symbolon_node::machine`).
+    // The whole cluster but for sockets, tokens and system clocks, on the in-memory twin of the store; of the daemon
+    // what runs without them: state machine, boots (`vouch`), `fences`, `unlogged`.
     (
         "symbolon-sim",
         &[

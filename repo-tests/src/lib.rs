@@ -8,6 +8,7 @@ pub mod arrows;
 pub mod bans;
 pub mod claims;
 pub mod licences;
+pub mod links;
 pub mod manifests;
 pub mod purity;
 pub mod repository;

@@ -4,8 +4,8 @@
 use std::sync::LazyLock;
 
 use symbolon_repo_tests::{
-    Finding, arrows, bans, claims, licences::Allowed, manifests, purity, repository::Repository, sabotage, texts,
-    unsafe_code,
+    Finding, arrows, bans, claims, licences::Allowed, links, manifests, purity, repository::Repository, sabotage,
+    texts, unsafe_code,
 };
 use symbolon_sabotage::Bug;
 
@@ -92,6 +92,13 @@ fn no_denied_crate_is_built() {
 #[test]
 fn files_are_short_and_free_of_machine_paths_and_registries() {
     assert_none(in_texts(REPOSITORY.files().unwrap(), texts::check));
+}
+
+#[test]
+fn what_texts_point_at_is_there() {
+    let files = REPOSITORY.files().unwrap();
+    let check = |file: &str, text: &str| links::check(file, text, &files);
+    assert_none(in_texts(files.clone(), check));
 }
 
 #[test]

@@ -451,7 +451,8 @@ impl AuditLog {
             .engine
             .scan(Space::Audit, &keys::leaf(first), &until, limit, LEAF_READ_BYTES_MAX)?;
         let mut leaves = Vec::with_capacity(pairs.len());
-        for (index, (key, sealed)) in (first..).zip(pairs) {
+        // In this order: a range that begins at the greatest index has no next one.
+        for ((key, sealed), index) in pairs.into_iter().zip(first..) {
             if keys::index_of(&key) != Some(index) {
                 let kept_from = self.kept_from();
                 return Err(if index < kept_from {

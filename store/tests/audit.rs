@@ -68,6 +68,7 @@ async fn a_log_opened_again_goes_on_with_the_same_tree() {
     assert_eq!(log.root(size).unwrap(), tree(size).root());
     assert_eq!(log.verify().unwrap(), tree(size).root());
     assert_eq!(log.leaves(size - 2, 10).unwrap(), [leaf(size - 2), leaf(size - 1)]);
+    assert!(log.leaves(u64::MAX, 10).unwrap().is_empty());
 }
 
 #[tokio::test]

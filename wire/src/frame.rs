@@ -3,7 +3,9 @@
 //!
 //! A response is `u32be(length) ‖ message ‖ fragment`, where the fragment (64 bytes) follows only a read reply.
 
+use crate::limits::FIELDS_MAX;
 use prost::Message;
+use prost::encoding::{WireType, decode_key, decode_varint};
 
 /// ALPN of clients: names the protocol version, so that it is negotiated in the handshake.
 pub const ALPN_CLIENT: &[u8] = b"symbolon/1";
@@ -26,12 +28,19 @@ pub enum FrameError {
         /// The limit.
         limit: usize,
     },
+    /// More fields than any message has that a client or node makes.
+    #[error("the message has more than {FIELDS_MAX} fields")]
+    TooManyFields,
     /// Ends early, or is not protobuf.
     #[error("the message is cut short or is not protobuf")]
     NotProtobuf,
 }
 
-/// Decodes `bytes`, which may have at most `limit`; the size is checked before anything is parsed.
+/// How deep messages lie that repeat others, none of which is what a client or author writes.
+const DEPTH: usize = 3;
+
+/// Decodes `bytes`, which may have at most `limit`. Size and number of fields are checked before anything is parsed: two
+/// bytes on the wire can be a message of hundreds in memory.
 pub fn decode<M: Message + Default>(bytes: bytes::Bytes, limit: usize) -> Result<M, FrameError> {
     if bytes.len() > limit {
         return Err(FrameError::TooLarge {
@@ -39,5 +48,109 @@ pub fn decode<M: Message + Default>(bytes: bytes::Bytes, limit: usize) -> Result
             limit,
         });
     }
+    let mut left = FIELDS_MAX;
+    count(&bytes, DEPTH, &mut left);
+    if left == 0 {
+        return Err(FrameError::TooManyFields);
+    }
     M::decode(bytes).map_err(|_| FrameError::NotProtobuf)
+}
+
+/// Takes the fields of what may be a message from those that are `left`. What is none ends soon.
+fn count(mut bytes: &[u8], depth: usize, left: &mut usize) {
+    while !bytes.is_empty() && *left > 0 {
+        *left -= 1;
+        let Ok((_, wire_type)) = decode_key(&mut bytes) else {
+            return;
+        };
+        let skipped = match wire_type {
+            WireType::Varint => decode_varint(&mut bytes).map(|_| 0),
+            WireType::ThirtyTwoBit => Ok(4),
+            WireType::SixtyFourBit => Ok(8),
+            WireType::LengthDelimited => decode_varint(&mut bytes),
+            WireType::StartGroup | WireType::EndGroup => Ok(0),
+        };
+        let skipped = skipped.ok().and_then(|skipped| usize::try_from(skipped).ok());
+        let Some((inner, rest)) = skipped.and_then(|skipped| bytes.split_at_checked(skipped)) else {
+            return;
+        };
+        if wire_type == WireType::LengthDelimited && depth > 1 {
+            count(inner, depth - 1, left);
+        }
+        bytes = rest;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::v1;
+    use crate::v1::peer_request::Kind as PeerKind;
+    use crate::v1::request::Kind;
+
+    const LIMIT: usize = 8 * 1024 * 1024;
+
+    fn encoded(message: &impl Message) -> bytes::Bytes {
+        message.encode_to_vec().into()
+    }
+
+    #[test]
+    fn messages_of_countless_empty_ones_are_refused_before_they_are_decoded() {
+        let report = v1::HeadReport {
+            replies: vec![v1::ReadReply::default(); FIELDS_MAX],
+        };
+        let request = v1::Request {
+            kind: Some(Kind::Report(report)),
+        };
+        assert_eq!(
+            decode::<v1::Request>(encoded(&request), LIMIT),
+            Err(FrameError::TooManyFields)
+        );
+        let gossip = v1::Gossip {
+            boots: vec![v1::BootKeys::default(); FIELDS_MAX],
+            ..v1::Gossip::default()
+        };
+        let request = v1::PeerRequest {
+            kind: Some(PeerKind::Gossip(gossip)),
+        };
+        assert_eq!(
+            decode::<v1::PeerRequest>(encoded(&request), LIMIT),
+            Err(FrameError::TooManyFields)
+        );
+        let command = v1::Command {
+            signatures: vec![v1::CommandSignature::default(); FIELDS_MAX],
+            ..v1::Command::default()
+        };
+        let submit = v1::Submit {
+            command: Some(command),
+            ..v1::Submit::default()
+        };
+        let request = v1::Request {
+            kind: Some(Kind::Submit(submit)),
+        };
+        assert_eq!(
+            decode::<v1::Request>(encoded(&request), LIMIT),
+            Err(FrameError::TooManyFields)
+        );
+    }
+
+    #[test]
+    fn the_contents_of_large_fields_are_no_fields() {
+        let noise = std::iter::successors(Some(1u64), |x| Some(x.wrapping_mul(6_364_136_223_846_793_005) + 1));
+        let sealed: Vec<u8> = noise.map(|x| x.to_be_bytes()[0]).take(1024 * 1024).collect();
+        let text = "permit(principal, action, resource) when { resource.owner == \"alice\" };\n".repeat(10_000);
+        for body in [sealed, text.into_bytes(), vec![0; 1024 * 1024]] {
+            let command = v1::Command {
+                body: body.into(),
+                ..v1::Command::default()
+            };
+            let request = v1::Request {
+                kind: Some(Kind::Submit(v1::Submit {
+                    command: Some(command),
+                    ..v1::Submit::default()
+                })),
+            };
+            assert!(decode::<v1::Request>(encoded(&request), LIMIT).is_ok());
+        }
+    }
 }

@@ -4,7 +4,12 @@
 use crate::error::Misdeed;
 use std::collections::{BTreeMap, BTreeSet};
 use symbolon_wire::change::Target;
+use symbolon_wire::limits::{DELETE_VERSIONS_MAX, VERSIONS_MAX};
+use symbolon_wire::path::PATH_BYTES_MAX;
 use symbolon_wire::v1;
+
+/// So many versions one act changes at most.
+const _: () = assert!(DELETE_VERSIONS_MAX as u64 >= VERSIONS_MAX);
 
 /// What one node told.
 #[derive(Debug, Default)]
@@ -81,7 +86,12 @@ impl Tally {
     ) -> Result<(), Misdeed> {
         let ascend = reply.changes.is_sorted_by(|one, next| one.log_index < next.log_index);
         let fits = |change: &v1::Change| {
-            change.log_index > after && change.log_index <= reply.upto && target.covers(&change.path)
+            change.log_index > after
+                && change.log_index <= reply.upto
+                && target.covers(&change.path)
+                // No act has more, and changes of nodes that agree with nobody are kept for a while.
+                && change.path.len() <= PATH_BYTES_MAX
+                && change.versions.len().max(change.destroyed.len()) <= DELETE_VERSIONS_MAX
         };
         if !ascend || !reply.changes.iter().all(fits) {
             return Err(Misdeed::NotAnAnswer);
@@ -301,6 +311,14 @@ mod tests {
             vec![change(10, 1)],
             vec![change(16, 1)],
             vec![elsewhere],
+            vec![v1::Change {
+                versions: vec![1; DELETE_VERSIONS_MAX + 1],
+                ..change(12, 1)
+            }],
+            vec![v1::Change {
+                path: format!("prod/{}", "a".repeat(PATH_BYTES_MAX)),
+                ..change(12, 1)
+            }],
         ] {
             let taken = tally().take(1, &folder, 10, v1::WatchReply { changes, upto: 15 });
             assert_eq!(taken, Err(Misdeed::NotAnAnswer));
