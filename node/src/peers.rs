@@ -246,16 +246,6 @@ impl Peers {
         }
     }
 
-    /// A lie: sends a request, and leaves its answer where it is for as long as the result lives.
-    #[cfg(feature = "sabotage")]
-    pub(crate) async fn ask_in_vain(&self, node: u16, kind: peer_request::Kind) -> Option<quinn::RecvStream> {
-        let request: Bytes = v1::PeerRequest { kind: Some(kind) }.encode_to_vec().into();
-        let (mut send, answer) = self.connection(node).await?.open_bi().await.ok()?;
-        send.write_chunk(request).await.ok()?;
-        send.finish().ok()?;
-        Some(answer)
-    }
-
     /// Uses `connection` for nothing more.
     async fn forget(&self, node: u16, connection: &Connection) {
         let Some(peer) = self.peers.get(&node) else { return };

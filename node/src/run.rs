@@ -328,8 +328,6 @@ fn peers(
         let mut client = quinn::ClientConfig::new(Arc::new(crypto));
         let mut transport = server::transport();
         transport.receive_window(quinn::VarInt::from_u32(server::PEER_WINDOW));
-        #[cfg(feature = "sabotage")]
-        crate::sabotage::narrow(&mut transport);
         client.transport_config(Arc::new(transport));
         configs.push((other.index, other.address.clone(), client));
     }

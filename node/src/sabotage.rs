@@ -119,41 +119,17 @@ pub(crate) fn shown_size(size: u64) -> u64 {
     }
 }
 
-/// What it takes of an answer before it reads it: no more than what introduces it.
-pub(crate) fn narrow(transport: &mut quinn::TransportConfig) {
-    if Bug::AnswersLeft.on() {
-        transport.stream_receive_window(quinn::VarInt::from_u32(2));
-    }
-}
-
 /// What it does to the others all the time.
 pub(crate) async fn harass(member: Arc<Member>) {
-    let mut left = Vec::new();
-    while Bug::AnswersLeft.on() || Bug::FatStatements.on() {
+    while Bug::FatStatements.on() {
         tokio::time::sleep(Duration::from_secs(1)).await;
         for node in member.peers.nodes() {
-            if Bug::AnswersLeft.on() {
-                let boot = Some(member.boot.statement.clone());
-                left.push(
-                    member
-                        .peers
-                        .ask_in_vain(node, Asked::Cosign(v1::Cosign::default()))
-                        .await,
-                );
-                left.push(
-                    member
-                        .peers
-                        .ask_in_vain(node, Asked::Witness(v1::Witness { boot }))
-                        .await,
-                );
-            } else {
-                for gossip in fat_statements(&member) {
-                    // Whether it is taken shows at the others.
-                    let _ = member
-                        .peers
-                        .ask(node, Asked::Gossip(gossip), Duration::from_secs(1))
-                        .await;
-                }
+            for gossip in fat_statements(&member) {
+                // Whether it is taken shows at the others.
+                let _ = member
+                    .peers
+                    .ask(node, Asked::Gossip(gossip), Duration::from_secs(1))
+                    .await;
             }
         }
         tracing::warn!("a lie was told");

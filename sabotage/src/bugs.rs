@@ -351,9 +351,6 @@ bugs! {
     "A node tells statements as large as one message may be."
     FatStatements "fat-statements" at "node/src/sabotage.rs" breaks "claim 22"
         Found "devcluster/tests/lying.rs" "statements_as_large_as_a_message_keep_nothing_else_from_being_told";
-    "A node leaves the answers to what it asks where they are."
-    AnswersLeft "answers-left" at "node/src/sabotage.rs" breaks "docs/proofs.md: who is no leader stops nobody"
-        Found "devcluster/tests/lying.rs" "a_node_that_takes_no_answers_keeps_the_others_from_nothing";
     "No lie: a node panics when it applies a command."
     PanicAtApply "panic-at-apply" at "node/src/sabotage.rs" breaks "a node whose agreement ends by a defect ends itself"
         Found "devcluster/tests/lying.rs" "a_node_whose_agreement_ends_by_a_panic_ends_itself_and_the_others_serve_on";
