@@ -68,19 +68,20 @@ fn is_path(text: &str) -> bool {
 mod tests {
     use super::*;
 
+    // Folders that the repository does not have, so that this file itself points at nothing.
     fn found(file: &str, text: &str) -> usize {
-        let files = ["README.md", "docs/one.md", "docs/deep/two.md", "client/src/read/mod.rs"];
+        let files = ["README.md", "texts/one.md", "texts/deep/two.md", "tool/src/read/mod.rs"];
         check(file, text, &files.map(str::to_owned)).len()
     }
 
     #[test]
     fn what_is_there_is_found() {
         let text =
-            "[a](one.md#part) [b](../README.md) [c](deep/) [d](https://example.org/x) [e](#here) `client/src/read/`";
-        assert_eq!(found("docs/index.md", text), 0);
+            "[a](one.md#part) [b](../README.md) [c](deep/) [d](https://example.org/x) [e](#here) `tool/src/read/`";
+        assert_eq!(found("texts/index.md", text), 0);
         assert_eq!(
             found(
-                "docs/deep/index.md",
+                "texts/deep/index.md",
                 "[a](../one.md), `no/path/of/ours`, `docs` and `a/b c`"
             ),
             0
@@ -89,8 +90,8 @@ mod tests {
 
     #[test]
     fn what_is_not_there_is_told() {
-        assert_eq!(found("docs/index.md", "[a](two.md) and [b](../docs/none.md)"), 2);
-        assert_eq!(found("docs/index.md", "`client/src/read.rs`"), 1);
-        assert_eq!(found("client/src/lib.rs", "//! `docs/none.md`, [`not::a_link`](x)"), 1);
+        assert_eq!(found("texts/index.md", "[a](two.md) and [b](../texts/none.md)"), 2);
+        assert_eq!(found("texts/index.md", "`tool/src/read.rs`"), 1);
+        assert_eq!(found("tool/src/lib.rs", "//! `texts/none.md`, [`not::a_link`](x)"), 1);
     }
 }
