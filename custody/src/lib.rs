@@ -134,6 +134,7 @@ pub mod gate;
 pub mod heads;
 #[cfg(feature = "sabotage")]
 pub mod malice;
+pub mod readings;
 pub mod replies;
 pub mod snapshots;
 pub mod witness;

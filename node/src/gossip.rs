@@ -192,7 +192,7 @@ pub(crate) fn take(member: &Arc<Member>, from: u16, gossip: v1::Gossip) {
         }
     }
     if let Some(tick) = gossip.tick.filter(|tick| is_reading_of(member, from, tick)) {
-        take_tick(member, tick);
+        lock(&member.readings).take(tick, clocks::boot_ms());
     }
 }
 
@@ -291,16 +291,6 @@ fn freeze(member: &Arc<Member>, index: u64, against: &[u16]) {
     }
 }
 
-fn take_tick(member: &Member, tick: v1::Tick) {
-    let mut ticks = lock(&member.ticks);
-    let newer = ticks
-        .get(&tick.node)
-        .is_none_or(|known| (tick.boot_counter, tick.sequence) > (known.boot_counter, known.sequence));
-    if newer {
-        ticks.insert(tick.node, tick);
-    }
-}
-
 /// Signs a clock reading a second; the leader logs them together.
 pub(crate) async fn ticks(member: Arc<Member>) {
     let mut every = tokio::time::interval(TICK_EVERY);
@@ -336,10 +326,10 @@ pub(crate) async fn ticks(member: Arc<Member>) {
             time_ms,
             signature: Bytes::copy_from_slice(&signature),
         };
-        take_tick(&member, tick.clone());
+        lock(&member.readings).take(tick.clone(), clocks::boot_ms());
         let leads = member.consensus.leader() == Some(u64::from(member.node));
         if leads {
-            let ticks = lock(&member.ticks).values().cloned().collect();
+            let ticks = lock(&member.readings).together(clocks::boot_ms());
             let payload = v1::Ticks { ticks }.encode_to_vec().into();
             if let Err(refused) = submit::propose_here(&member, Kind::Ticks.number(), payload).await {
                 tracing::warn!(message = refused.message, "clock readings were not logged");

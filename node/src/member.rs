@@ -14,7 +14,7 @@ use crate::vouch::{Boots, Seen};
 use crate::watchers::Watchers;
 use arc_swap::{ArcSwap, ArcSwapOption};
 use bytes::Bytes;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use symbolon_consensus::{Allowance, Consensus, StoreFault};
@@ -24,6 +24,7 @@ use symbolon_crypto::sign::{Ed25519SigningKey, Ed25519VerifyingKey, Sign, Verify
 use symbolon_custody::fragments::Holder;
 use symbolon_custody::gate::Scene;
 use symbolon_custody::heads::Heads;
+use symbolon_custody::readings::Readings;
 use symbolon_custody::snapshots::Collected;
 use symbolon_state::query;
 use symbolon_store::{Local, Store};
@@ -188,7 +189,7 @@ pub(crate) struct Member {
     /// Audit logs: the others', as this node cosigns them, and its own, as they do.
     pub(crate) following: Following,
     /// Newest clock readings of all nodes.
-    pub(crate) ticks: Mutex<BTreeMap<u32, v1::Tick>>,
+    pub(crate) readings: Mutex<Readings>,
     /// Counters.
     pub(crate) counters: Counters,
     /// Describes the token.

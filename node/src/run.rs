@@ -429,7 +429,7 @@ pub(crate) async fn run(config: Config) -> Result<(), RunError> {
         heads: Mutex::new(Heads::new(config.node, roster.threshold)),
         snapshots,
         boots_seen,
-        ticks: Mutex::default(),
+        readings: Mutex::default(),
         counters: Counters::default(),
         anchor: ArcSwap::from_pointee((0, [0; 32])),
         moved_ms: AtomicU64::new(0),

@@ -82,10 +82,14 @@ impl Clock {
         };
     }
 
-    /// Moves log time as far as the readings allow.
-    pub(crate) fn advance(&mut self, threshold: usize) {
+    /// Moves log time as far as the readings allow. `together` are the times that one entry brought.
+    pub(crate) fn advance(&mut self, threshold: usize, mut together: Vec<u64>) {
         let mut times: Vec<u64> = self.record.readings.iter().map(|reading| reading.time_ms).collect();
         times.sort_unstable();
+        #[cfg(feature = "sabotage")]
+        if symbolon_sabotage::Bug::ReadingsOfAnyTimeAgree.on() {
+            together.clone_from(&times);
+        }
         let now = self.record.log_time_ms;
         let Some(&median) = times.get(times.len().saturating_sub(1) / 2) else {
             return;
@@ -103,8 +107,10 @@ impl Clock {
             self.record.log_time_ms = now.max(median);
             return;
         }
-        // Far ahead: t readings must agree; the lowest such group that lies ahead is taken.
-        let agreed = times
+        // Far ahead: t readings of one entry must agree; the lowest such group that lies ahead is taken. One that was wrong,
+        // of a node that went down before it could tell a right one, does not lend itself to the next wrong clock.
+        together.sort_unstable();
+        let agreed = together
             .windows(threshold)
             .find_map(|group| match (group.first(), group.last()) {
                 (Some(&low), Some(&high)) if low > now && high - low <= AGREEMENT_MS => Some(low),

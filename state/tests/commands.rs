@@ -377,9 +377,38 @@ fn after_a_long_outage_t_clocks_must_agree_before_log_time_jumps() {
     let ticks = vec![world.tick(0, BIRTH_MS + hour), world.tick(1, BIRTH_MS + 5 * hour)];
     world.apply(Kind::Ticks.number(), v1::Ticks { ticks }.encode_to_vec().into());
     assert_eq!(world.log_time_ms(), BIRTH_MS, "they are four hours apart");
-    let ticks = vec![world.tick(2, BIRTH_MS + hour + 4_000)];
+    let ticks = vec![
+        world.tick(0, BIRTH_MS + hour + 1_000),
+        world.tick(1, BIRTH_MS + 5 * hour),
+        world.tick(2, BIRTH_MS + hour + 5_000),
+    ];
     world.apply(Kind::Ticks.number(), v1::Ticks { ticks }.encode_to_vec().into());
-    assert_eq!(world.log_time_ms(), BIRTH_MS + hour, "the lowest of t that agree");
+    assert_eq!(
+        world.log_time_ms(),
+        BIRTH_MS + hour + 1_000,
+        "the lowest of t that agree"
+    );
+}
+
+// The second clock's node is down, or cut off, before it can tell that its clock is right again.
+#[test]
+fn two_clocks_that_are_an_hour_ahead_at_different_times_do_not_move_log_time() {
+    let (mut world, _) = world();
+    let hour = 3_600_000;
+    let ticks = vec![world.tick(0, BIRTH_MS + 1_000), world.tick(1, BIRTH_MS + hour)];
+    world.apply(Kind::Ticks.number(), v1::Ticks { ticks }.encode_to_vec().into());
+    let ticks = vec![world.tick(0, BIRTH_MS + 5_000), world.tick(2, BIRTH_MS + hour + 5_000)];
+    world.apply(Kind::Ticks.number(), v1::Ticks { ticks }.encode_to_vec().into());
+    assert!(world.log_time_ms() <= BIRTH_MS + 5_000, "{}", world.log_time_ms());
+    let twice = vec![
+        world.tick(2, BIRTH_MS + hour + 6_000),
+        world.tick(2, BIRTH_MS + hour + 7_000),
+    ];
+    world.apply(Kind::Ticks.number(), v1::Ticks { ticks: twice }.encode_to_vec().into());
+    assert!(
+        world.log_time_ms() <= BIRTH_MS + 5_000,
+        "one node's readings are one clock's"
+    );
 }
 
 #[test]

@@ -234,7 +234,7 @@ pub(crate) async fn boot(hardware: &Hardware, site: &Arc<Site>) -> Result<Arc<Me
         snapshots,
         boots_seen,
         fences,
-        ticks: Mutex::default(),
+        readings: Mutex::default(),
         clock: hardware.clock.clone(),
         dice: Mutex::new(crate::dice::Dice::new(
             u64::from_be_bytes(lock(&hardware.dice).bytes()),

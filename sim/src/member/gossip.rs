@@ -189,7 +189,7 @@ pub(super) fn take(member: &Arc<Member>, from: u16, gossip: v1::Gossip) {
         }
     }
     if let Some(tick) = gossip.tick.filter(|tick| tick.node == u32::from(from)) {
-        take_tick(member, tick);
+        lock(&member.readings).take(tick, member.clock.boot_ms());
     }
 }
 
@@ -254,16 +254,6 @@ fn act(member: &Arc<Member>, finding: Finding) {
     }
 }
 
-fn take_tick(member: &Member, tick: v1::Tick) {
-    let mut ticks = lock(&member.ticks);
-    let newer = ticks
-        .get(&tick.node)
-        .is_none_or(|known| (tick.boot_counter, tick.sequence) > (known.boot_counter, known.sequence));
-    if newer {
-        ticks.insert(tick.node, tick);
-    }
-}
-
 /// Signs a clock reading a second; the leader logs them together.
 pub(super) async fn ticks(member: Arc<Member>) {
     let mut every = tokio::time::interval(TICK_EVERY);
@@ -283,7 +273,7 @@ pub(super) async fn ticks(member: Arc<Member>) {
             time_ms,
             signature: Bytes::copy_from_slice(&member.signing.sign(&signer.tick(sequence, time_ms))),
         };
-        take_tick(&member, tick.clone());
+        lock(&member.readings).take(tick.clone(), member.clock.boot_ms());
         let leads = member.leads();
         broadcast(
             &member,
@@ -295,7 +285,7 @@ pub(super) async fn ticks(member: Arc<Member>) {
             },
         );
         if leads {
-            let ticks = lock(&member.ticks).values().cloned().collect();
+            let ticks = lock(&member.readings).together(member.clock.boot_ms());
             let payload = v1::Ticks { ticks }.encode_to_vec().into();
             // The next readings replace these.
             let _ = submit::propose_here(&member, Kind::Ticks.number(), payload).await;

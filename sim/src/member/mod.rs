@@ -26,6 +26,7 @@ use symbolon_crypto::sign::{SigningKey, VerifyingKey};
 use symbolon_custody::fragments::Holder;
 use symbolon_custody::gate::Scene;
 use symbolon_custody::heads::Heads;
+use symbolon_custody::readings::Readings;
 use symbolon_custody::snapshots::Collected;
 use symbolon_node::fences::Fences;
 use symbolon_node::machine::{Shown, ViewAdapter};
@@ -81,7 +82,7 @@ pub(crate) struct Member {
     snapshots: Arc<Mutex<Collected>>,
     boots_seen: Arc<Boots>,
     fences: Fences,
-    ticks: Mutex<BTreeMap<u32, v1::Tick>>,
+    readings: Mutex<Readings>,
     clock: Clock,
     dice: Mutex<Dice>,
     pub(crate) tasks: Arc<Tasks>,
