@@ -494,6 +494,17 @@ impl State {
         state
     }
 
+    /// Whether all happened that the bounds allow: the last term, every boot, the fault among them, every entry
+    /// acknowledged, one of them before or after the one of a booted node that serves again.
+    pub(crate) fn is_full(&self, bounds: Bounds) -> bool {
+        let serves = |process: &Process| process.serves && process.boot.1 >= u8::try_from(NODES).unwrap();
+        self.fault_used
+            && self.boots == bounds.boots_max
+            && self.acknowledged.len == bounds.log_max
+            && self.acknowledged.last().0 == bounds.term_max
+            && self.processes.iter().any(serves)
+    }
+
     /// What must never be, if it is.
     pub(crate) fn violation(&self, variant: Variant) -> Option<&'static str> {
         if self.broken.is_some() {
@@ -513,9 +524,12 @@ impl State {
         if self.processes[CLONE].runs && counts(0) && counts(CLONE) {
             return Some("two processes of one node count");
         }
-        // Of two nodes of which each answers from all that its log holds, one knows everything acknowledged. The
-        // original beside its clone is left out: cut off from both others it answers until it hears of the clone.
-        let newest = |p: usize| p != 0 || !self.processes[CLONE].runs;
+        // Of two nodes of which each answers from all that its log holds, one knows everything acknowledged. The older of
+        // a node and its clone is left out: it answers until it hears of the newer boot.
+        let newest = |p: usize| {
+            let mut same = self.processes.iter().enumerate();
+            same.all(|(other, process)| node_of(other) != node_of(p) || process.boot <= self.processes[p].boot)
+        };
         let answers = |p: &usize| {
             let process = &self.processes[*p];
             process.runs && process.serves && !process.superseded && newest(*p)
