@@ -151,3 +151,8 @@ fn boots_are_ordered_by_counter_and_then_by_key() {
     assert!(boot(2, b"a") > boot(1, b"z"));
     assert!(boot(2, b"b") > boot(2, b"a"));
 }
+
+#[test]
+fn each_seeded_bug_is_found_by_its_test_here() {
+    symbolon_sabotage::caught_in(file!());
+}

@@ -96,13 +96,27 @@ impl Fences {
         if let Some(stands) = stands() {
             return Ok(stands);
         }
+        #[cfg(not(feature = "sabotage"))]
         let _nobody_passes = self.passage.write().await;
+        #[cfg(feature = "sabotage")]
+        let _nobody_passes = if symbolon_sabotage::Bug::FenceRisesAtOnce.on() {
+            None
+        } else {
+            Some(self.passage.write().await)
+        };
         if let Some(stands) = stands() {
             return Ok(stands);
         }
         let record = Bytes::from(statement.encode_to_vec());
         let batch = vec![LocalOp::Put(key(node), record)];
-        self.local.write(batch, Durability::Synced).await?;
+        let durability = Durability::Synced;
+        #[cfg(feature = "sabotage")]
+        let durability = if symbolon_sabotage::Bug::FenceNotSynced.on() {
+            Durability::Lazy
+        } else {
+            durability
+        };
+        self.local.write(batch, durability).await?;
         lock(&self.newest).insert(node, statement.clone());
         Ok(None)
     }

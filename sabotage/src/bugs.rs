@@ -196,6 +196,12 @@ bugs! {
     "A sealing session is taken for the one that a dealing names."
     SessionUnnamed "session-unnamed" at "custody/src/fragments.rs" breaks "claim 6"
         Fails "custody/tests/fragments.rs" "another_dealer_s_session_is_not_taken_for_the_dealing_s_and_spoils_nothing";
+    "Who booted takes part once one other node that takes part has answered."
+    OneWitnessIsEnough "one-witness-is-enough" at "custody/src/admission.rs" breaks "claim 13"
+        Fails "custody/tests/admission.rs" "t_that_take_part_are_enough_and_fewer_or_others_are_not";
+    "What a node said to an earlier boot is taken for an answer to this one."
+    AnswerToAnyBoot "answer-to-any-boot" at "custody/src/admission.rs" breaks "claim 13"
+        Fails "custody/tests/admission.rs" "an_answer_to_another_boot_by_another_node_or_changed_on_its_way_does_not_count";
 
     // consensus
     "Readers do not wait until what the node had accepted is applied."
@@ -256,6 +262,12 @@ bugs! {
     "Heads are passed on without the boot statements under which they were signed."
     BootsNotPassedOn "boots-not-passed-on" at "node/src/vouch.rs" breaks "claim 22"
         Fails "sim/tests/malicious.rs" "two_followers_to_whom_the_leader_shows_different_boots_never_both_go_on";
+    "A node forgets at its own boot which boots of the others it vouched to."
+    FenceNotSynced "fence-not-synced" at "node/src/fences.rs" breaks "claim 13"
+        Fails "sim/tests/fences.rs" "a_fence_stands_after_the_power_went_the_moment_it_was_raised";
+    "A fence rises while a frame of the older boot is worked on."
+    FenceRisesAtOnce "fence-rises-at-once" at "node/src/fences.rs" breaks "claim 13"
+        Fails "sim/tests/fences.rs" "a_fence_waits_for_frames_in_hand_and_lets_none_of_an_older_boot_pass_afterwards";
 
     // client
     "The signature over a reply is not verified."
