@@ -15,6 +15,8 @@ use symbolon_faults::{TokenFault, TokenShim};
 const SOON: Duration = Duration::from_secs(30);
 /// A probe every 700 ms, at most 500 ms of patience, 200 ms, 500 ms more; and what a busy machine adds.
 const SEALED_WITHIN: Duration = Duration::from_millis(2_500);
+/// For how long a token stalls under load.
+const STALLED: Duration = Duration::from_secs(32);
 /// Past what a request takes on a busy machine, far below the 30 s that a call of the token takes.
 const ANSWERED_WITHIN: Duration = Duration::from_secs(5);
 
@@ -135,10 +137,12 @@ async fn a_token_that_stalls_blocks_no_request_and_its_node_seals_itself_and_say
     let load = Load::start(&run);
     tokio::time::sleep(Duration::from_millis(500)).await;
     shim.set(Some(TokenFault::Stalls)).unwrap();
+    let stalled = Instant::now();
     let (took, why) = sealed(&run, node).await;
     assert!(took < SEALED_WITHIN, "it took {took:?}");
     assert!(why.contains("no answer in 500 ms"), "{why}");
-    tokio::time::sleep(Duration::from_secs(2)).await;
+    tokio::time::sleep(STALLED.saturating_sub(stalled.elapsed())).await;
+    assert_eq!(run.cluster.http(node, "/health").await.unwrap().status, 503);
     let longest = load.stop().await;
     eprintln!("sealed after {took:?}; the longest request took {longest:?}");
     assert!(longest < ANSWERED_WITHIN, "a request took {longest:?}");
@@ -188,7 +192,7 @@ async fn a_token_that_signs_wrongly_seals_its_node_and_nothing_that_it_gives_bac
     run.writer.put("prod/key", b"z", PutOptions::default()).await.unwrap();
     run.cluster.stop(node).await.unwrap();
     // What it unwraps comes back wrapped once more, and that does not open.
-    refuses_to_start(&mut run, node, "error").await;
+    refuses_to_start(&mut run, node, "does not open this wrapped secret").await;
     // Another key in place of K_token, of E_0, of the sealing seed.
     for (which, because) in [(0, "does not open with this token"), (2, "not the one in the roster")] {
         shim.set(Some(TokenFault::Swaps(which))).unwrap();
