@@ -11,7 +11,7 @@ use symbolon_policy::{Action, Context, Local, PolicySet, Principal, PrincipalKin
 const SOURCES: usize = 100;
 
 /// `total` policies, of which `matching` are for agent 0 reading below `team-0`.
-fn set(total: usize, matching: usize) -> PolicySet {
+fn sources(total: usize, matching: usize) -> Vec<Source> {
     let mut texts = vec![String::new(); SOURCES];
     for number in 0..total {
         let text = texts.get_mut(number % SOURCES).expect("in range");
@@ -29,14 +29,17 @@ fn set(total: usize, matching: usize) -> PolicySet {
         )
         .expect("strings take all");
     }
-    let sources: Vec<Source> = (0..)
+    (0..)
         .zip(texts)
         .map(|(n, text): (usize, _)| Source {
             name: format!("{n}.cedar"),
             text,
         })
-        .collect();
-    PolicySet::compile(&sources).expect("compiles")
+        .collect()
+}
+
+fn set(total: usize, matching: usize) -> PolicySet {
+    PolicySet::compile(&sources(total, matching)).expect("compiles")
 }
 
 fn decide(c: &mut Criterion) {
@@ -87,6 +90,11 @@ fn compile(c: &mut Criterion) {
     let mut group = c.benchmark_group("compile");
     group.sample_size(10);
     group.bench_function("1000 policies", |b| b.iter(|| set(1_000, 3)));
+    group.bench_function("one file of 100 changed", |b| {
+        let (before, mut after) = (set(1_000, 3), sources(1_000, 3));
+        after.first_mut().expect("not empty").text.push('\n');
+        b.iter(|| before.recompile(&after, u32::MAX).expect("compiles"));
+    });
     group.finish();
 }
 

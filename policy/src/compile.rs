@@ -23,7 +23,7 @@ use crate::limits::{
 use crate::place::{Lines, Place};
 use crate::request::{check_path, is_name};
 use crate::scan::{ScanError, Statement, is_deceptive, statements};
-use crate::schema::{EntityKind, validator};
+use crate::schema::{EntityKind, Vocabulary};
 use crate::set::Source;
 
 /// How far from `principal`, `action`, `resource` and `context` a policy may look: at their attributes and at what they
@@ -57,9 +57,13 @@ struct Parsed<'a> {
     start: usize,
 }
 
-/// Checks sources in the order of their names with the vocabulary of a feature level, taking from `known` what it has of
+/// Checks sources in the order of their names with a vocabulary, taking from `known` what it has of
 /// the same name and text.
-pub(crate) fn check(ordered: &[&Source], known: &CheckedSources, level: u32) -> Result<CheckedSources, CompileError> {
+pub(crate) fn check(
+    ordered: &[&Source],
+    known: &CheckedSources,
+    vocabulary: Vocabulary,
+) -> Result<CheckedSources, CompileError> {
     let lines: Vec<Lines<'_>> = ordered
         .iter()
         .map(|source| Lines::new(&source.name, &source.text))
@@ -104,7 +108,7 @@ pub(crate) fn check(ordered: &[&Source], known: &CheckedSources, level: u32) -> 
     for policy in &fresh {
         check_literals(&policy.checked)?;
     }
-    validate(&fresh, level)?;
+    validate(&fresh, vocabulary)?;
     Ok(all)
 }
 
@@ -274,7 +278,7 @@ fn check_literals(checked: &Checked) -> Result<(), CompileError> {
     Ok(())
 }
 
-fn validate(parsed: &[Parsed<'_>], level: u32) -> Result<(), CompileError> {
+fn validate(parsed: &[Parsed<'_>], vocabulary: Vocabulary) -> Result<(), CompileError> {
     let mut all = CedarSet::new();
     let mut by_id = HashMap::new();
     let mut problems = Vec::new();
@@ -284,7 +288,8 @@ fn validate(parsed: &[Parsed<'_>], level: u32) -> Result<(), CompileError> {
             problems.push(problem(&error, policy.lines, policy.start));
         }
     }
-    let result = validator(level).validate_with_level(&all, ValidationMode::Strict, DEREFERENCE_LEVEL);
+    let validator = vocabulary.validator();
+    let result = validator.validate_with_level(&all, ValidationMode::Strict, DEREFERENCE_LEVEL);
     // What is invalid often seems impossible as well: warnings count when there is nothing worse.
     let mut found: Vec<(&PolicyId, &dyn Diagnostic)> = result
         .validation_errors()

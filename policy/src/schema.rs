@@ -123,9 +123,24 @@ pub(crate) static VALIDATOR: LazyLock<Validator> = LazyLock::new(|| checker(SCHE
 
 static VALIDATOR_LEVEL_1: LazyLock<Validator> = LazyLock::new(|| checker(&level_1_text()));
 
-/// The checker at a feature level.
-pub(crate) fn validator(level: u32) -> &'static Validator {
-    if level < 2 { &VALIDATOR_LEVEL_1 } else { &VALIDATOR }
+/// What policies are checked against at a feature level.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Vocabulary {
+    First,
+    FromLevel2,
+}
+
+impl Vocabulary {
+    pub(crate) fn at(level: u32) -> Self {
+        if level < 2 { Self::First } else { Self::FromLevel2 }
+    }
+
+    pub(crate) fn validator(self) -> &'static Validator {
+        match self {
+            Self::First => &VALIDATOR_LEVEL_1,
+            Self::FromLevel2 => &VALIDATOR,
+        }
+    }
 }
 
 #[cfg(test)]

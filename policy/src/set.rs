@@ -13,6 +13,7 @@ use crate::evaluate::Asked;
 use crate::index::{Index, Number};
 use crate::limits::{NEAREST_MAX, NEAREST_SCAN_MAX};
 use crate::request::{InputDefect, Request};
+use crate::schema::Vocabulary;
 
 /// Label of a set's hash.
 const SET_LABEL: &str = "symbolon/v1/policy/set";
@@ -31,6 +32,8 @@ pub struct Source {
 /// The empty set denies everything.
 pub struct PolicySet {
     sources: CheckedSources,
+    /// What the sources were checked against.
+    vocabulary: Vocabulary,
     /// The policies of all sources in order; a policy's number is its place here.
     members: Vec<Arc<Checked>>,
     index: Index,
@@ -43,6 +46,7 @@ impl PolicySet {
     pub fn empty() -> Self {
         Self {
             sources: CheckedSources::new(),
+            vocabulary: Vocabulary::at(u32::MAX),
             members: Vec::new(),
             index: Index::default(),
             hash: FieldHash::new(SET_LABEL).finish(),
@@ -63,21 +67,23 @@ impl PolicySet {
     /// # Errors
     /// As `compile`.
     pub fn compile_at(sources: &[Source], level: u32) -> Result<Self, CompileError> {
-        Self::empty().checked(sources, level)
+        Self::empty().recompile(sources, level)
     }
 
-    /// What [`compile`](Self::compile) gives, but a source that this set has under the same name with the same text is
-    /// not checked again, so that a change costs what it changes.
+    /// What [`compile_at`](Self::compile_at) gives, but a source that this set has under the same name with the same text,
+    /// checked with the same vocabulary, is not checked again, so that a change costs what it changes.
     ///
     /// # Errors
     /// As `compile`.
-    pub fn recompile(&self, sources: &[Source]) -> Result<Self, CompileError> {
-        self.checked(sources, u32::MAX)
-    }
-
-    fn checked(&self, sources: &[Source], level: u32) -> Result<Self, CompileError> {
+    pub fn recompile(&self, sources: &[Source], level: u32) -> Result<Self, CompileError> {
         let ordered = in_order(sources)?;
-        let sources = check(&ordered, &self.sources, level)?;
+        let (vocabulary, nothing) = (Vocabulary::at(level), CheckedSources::new());
+        let known = if vocabulary == self.vocabulary {
+            &self.sources
+        } else {
+            &nothing
+        };
+        let sources = check(&ordered, known, vocabulary)?;
         let members: Vec<Arc<Checked>> = sources.values().flat_map(|source| &source.policies).cloned().collect();
         let mut index = Index::default();
         for (number, member) in (0..).zip(&members) {
@@ -89,6 +95,7 @@ impl PolicySet {
         }
         Ok(Self {
             sources,
+            vocabulary,
             members,
             index,
             hash: hash.finish(),

@@ -493,12 +493,21 @@ fn a_change_checked_against_the_set_before_gives_what_checking_everything_gives(
         file("d", text("1")),
     ];
     let (again, anew) = (
-        before.recompile(&after).expect("compiles"),
+        before.recompile(&after, u32::MAX).expect("compiles"),
         PolicySet::compile(&after).expect("compiles"),
     );
     assert_eq!(again.hash(), anew.hash());
     assert!(again.policies().eq(anew.policies()));
     assert_eq!(common::Ask::default().of(&again), common::Ask::default().of(&anew));
+}
+
+#[test]
+fn what_was_checked_with_another_vocabulary_is_checked_again() {
+    let asks = source(r#"forbid(principal, action == Action::"write", resource) unless { context.cas };"#);
+    let before = PolicySet::compile_at(std::slice::from_ref(&asks), 2).expect("compiles");
+    assert!(before.recompile(std::slice::from_ref(&asks), 2).is_ok());
+    let refused = before.recompile(&[asks], 1).unwrap_err().to_string();
+    assert!(refused.contains("cas"), "{refused}");
 }
 
 #[test]
@@ -512,7 +521,8 @@ fn what_was_checked_before_still_counts_for_ids_and_limits() {
         name: "b".to_owned(),
         text: format!("\n@id(\"X\") {FINE}"),
     };
-    let Err(CompileError::IdDuplicate { first, second, .. }) = before.recompile(&[added, kept.clone()]) else {
+    let Err(CompileError::IdDuplicate { first, second, .. }) = before.recompile(&[added, kept.clone()], u32::MAX)
+    else {
         panic!("accepted, or refused otherwise")
     };
     assert_eq!(
@@ -524,7 +534,7 @@ fn what_was_checked_before_still_counts_for_ids_and_limits() {
         text: ";".repeat(limits::POLICIES_MAX),
     };
     assert!(matches!(
-        before.recompile(&[many, kept]),
+        before.recompile(&[many, kept], u32::MAX),
         Err(CompileError::PoliciesTooMany { .. })
     ));
 }
@@ -551,7 +561,7 @@ fn other_changes_than_writes_cannot_ask_for_what_only_a_write_states() {
 #[test]
 fn a_text_moved_to_another_name_is_checked_under_that_name() {
     let before = PolicySet::compile(&[named("a")]).expect("compiles");
-    let after = before.recompile(&[named("b")]).expect("compiles");
+    let after = before.recompile(&[named("b")], u32::MAX).expect("compiles");
     assert_eq!(
         after.policies().next().map(ToString::to_string).as_deref(),
         Some(r#"permit "b#1"  b:1"#)

@@ -1,14 +1,16 @@
 //! Who may read what: the simulation's policies, small enough that a checker can say what they mean without Cedar.
 
 use std::collections::BTreeSet;
-use std::fmt::Write as _;
+use symbolon_wire::v1;
 
 /// Folders of secrets.
 pub const FOLDERS: u8 = 2;
 /// Secrets in each.
 pub const SECRETS_PER_FOLDER: u8 = 2;
 
-const HEAD: &str = "// grants:";
+/// A file that grants is called so, then agent and folder.
+const READ: &str = "read-";
+const CEDAR: &str = ".cedar";
 
 /// Name of an agent in policies.
 pub(crate) fn agent_name(agent: u16) -> String {
@@ -66,51 +68,51 @@ impl Grants {
         other
     }
 
-    /// As Cedar policies; the first line tells a checker what they mean.
+    /// As Cedar policies: one file for who writes, and one for each grant, so that a change checks what it changes.
     #[must_use]
-    pub fn to_cedar(&self) -> String {
-        let mut text = HEAD.to_owned();
-        for (agent, folder) in &self.0 {
-            // Writing to a string cannot fail.
-            let _ = write!(text, " {agent}/{folder}");
-        }
-        text.push_str(
-            "\n@id(\"write\") permit(principal, action in [Action::\"write\", Action::\"delete\", \
-             Action::\"undelete\", Action::\"destroy\"], resource);\n",
-        );
-        for (agent, folder) in &self.0 {
-            let _ = writeln!(
-                text,
+    pub fn to_sources(&self) -> Vec<v1::PolicySource> {
+        let write = "@id(\"write\") permit(principal, action in [Action::\"write\", Action::\"delete\", \
+             Action::\"undelete\", Action::\"destroy\"], resource);\n";
+        let mut sources = vec![v1::PolicySource {
+            name: "write.cedar".to_owned(),
+            text: write.to_owned(),
+        }];
+        sources.extend(self.0.iter().map(|(agent, folder)| v1::PolicySource {
+            name: format!("{READ}{agent}-{folder}{CEDAR}"),
+            text: format!(
                 "@id(\"read-{agent}-{folder}\") permit(principal == Agent::\"{}\", action == Action::\"read\", resource in \
-                 Folder::\"folder-{folder}\");",
+                 Folder::\"folder-{folder}\");\n",
                 agent_name(*agent)
-            );
-        }
-        text
+            ),
+        }));
+        sources
     }
 
-    /// What [`Grants::to_cedar`] wrote; `None` for other text.
+    /// What [`Grants::to_sources`] gave; `None` for anything else.
     #[must_use]
-    pub fn parse(text: &str) -> Option<Self> {
-        let first = text.lines().next()?.strip_prefix(HEAD)?;
-        let one = |word: &str| {
-            let (agent, folder) = word.split_once('/')?;
+    pub fn parse(sources: &[v1::PolicySource]) -> Option<Self> {
+        let one = |source: &v1::PolicySource| {
+            let (agent, folder) = source.name.strip_prefix(READ)?.strip_suffix(CEDAR)?.split_once('-')?;
             Some((agent.parse().ok()?, folder.parse().ok()?))
         };
-        first.split_whitespace().map(one).collect::<Option<_>>().map(Self)
+        let grants = Self(sources.iter().filter_map(one).collect());
+        (grants.to_sources() == sources).then_some(grants)
     }
 }
 
 #[cfg(test)]
+#[allow(clippy::indexing_slicing, reason = "tests fail by panic")]
 mod tests {
     use super::*;
 
     #[test]
-    fn the_first_line_says_what_the_policies_mean() {
+    fn grants_are_read_back_from_their_policies_and_from_no_others() {
         let grants = Grants::everything(4).toggled(2, 1);
         assert!(grants.allow(2, 0) && !grants.allow(2, 1));
-        assert_eq!(Grants::parse(&grants.to_cedar()), Some(grants));
-        assert_eq!(Grants::parse("permit(principal, action, resource);"), None);
+        let mut sources = grants.to_sources();
+        assert_eq!(Grants::parse(&sources), Some(grants));
+        sources[1].text = "permit(principal, action, resource);".to_owned();
+        assert_eq!(Grants::parse(&sources), None);
     }
 
     #[test]

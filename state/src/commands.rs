@@ -362,7 +362,7 @@ impl Machine {
                 let opened = crate::dealings::open_session(&self.roster, records, place, author, open)?;
                 opened.map(|_| Success::default())
             }
-            Payload::Policies(set) => match policies::set(records, set, body_hash, self.level)? {
+            Payload::Policies(set) => match policies::set(records, &self.policies, set, body_hash, self.level)? {
                 Ok((version, policies)) => {
                     self.policies = policies;
                     self.policy_version = version;

@@ -31,9 +31,11 @@ pub(crate) fn current(view: &(impl View + ?Sized)) -> Result<(u64, Arc<PolicySet
     Ok((record.version, Arc::new(set)))
 }
 
-/// Checks and stores a set with the vocabulary of a feature level; returns it compiled.
+/// Checks and stores a set with the vocabulary of a feature level; returns it compiled. Of `in_force` what stays the same is
+/// not checked again: every node has the same there, and all would wait.
 pub(crate) fn set(
     records: &mut (impl Records + ?Sized),
+    in_force: &PolicySet,
     command: &v1::SetPolicies,
     body_hash: &Hash,
     level: u32,
@@ -70,7 +72,7 @@ pub(crate) fn set(
             text: s.text.clone(),
         })
         .collect();
-    let set = match PolicySet::compile_at(&sources, level) {
+    let set = match in_force.recompile(&sources, level) {
         Ok(set) => Arc::new(set),
         Err(error) => return Ok(Err(Refusal::new(Code::BadPolicy, error.to_string()))),
     };

@@ -72,13 +72,9 @@ impl Operator {
     /// Replaces the policies. Each set follows a version, so that a change tells what came of an unknown one before it: if
     /// it conflicts, that one has happened; if it is taken, that one never will.
     pub(crate) async fn grant(&mut self, grants: Grants) -> Operated {
-        let sources = vec![v1::PolicySource {
-            name: "simulation.cedar".to_owned(),
-            text: grants.to_cedar(),
-        }];
         let set = v1::SetPolicies {
             previous: self.version,
-            sources,
+            sources: grants.to_sources(),
         };
         let change = ChangeKind::Policies(grants.clone());
         let operated = self.change(change, Payload::Policies(set)).await;

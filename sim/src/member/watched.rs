@@ -61,7 +61,7 @@ impl Watched {
         };
         let kind = match &command.payload {
             Payload::Put(_) => return Some(Entry::Dealt(outcome.record_hash.as_ref().try_into().ok()?)),
-            Payload::Policies(set) => ChangeKind::Policies(Grants::parse(&set.sources.first()?.text)?),
+            Payload::Policies(set) => ChangeKind::Policies(Grants::parse(&set.sources)?),
             Payload::Register(register) => ChangeKind::Registered(agent(&register.id)?),
             Payload::Remove(remove) => ChangeKind::Removed(agent(&remove.id)?),
             _ => return None,
