@@ -16,6 +16,7 @@ mod gossip;
 mod keys;
 mod messages;
 mod notes;
+mod peers;
 pub mod release;
 mod rosters;
 mod stage;
@@ -29,6 +30,7 @@ pub type Target = fn(&[u8]);
 
 /// Every target by its name, which is also that of its folder in `corpus/`.
 pub const TARGETS: &[(&str, Target)] = &[
+    ("answer", peers::answer),
     ("apply", apply::run),
     ("audit_leaf", messages::audit_leaf),
     ("boot", rosters::boot),
@@ -44,11 +46,13 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("path", texts::path),
     ("policy", texts::policy),
     ("proof", notes::proof),
+    ("proof_file", notes::proof_file),
     ("release", release::run),
     ("request", messages::request),
     ("response", messages::response),
     ("roster", rosters::roster),
     ("snapshot", frames::snapshot),
+    ("witness", peers::witness),
 ];
 
 /// Gives `data` to the target `name`.

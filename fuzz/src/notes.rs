@@ -2,11 +2,12 @@
 
 use arbitrary::{Arbitrary, Unstructured};
 use std::sync::LazyLock;
+use symbolon_client::audit::{ProofFile, verify_proof, verify_proofs};
 use symbolon_crypto::checkpoint::Checkpoint;
 use symbolon_crypto::merkle::{Frontier, Tree, inclusion_root, leaf_hash, verify_consistency, verify_inclusion};
 use symbolon_crypto::sign::{Ed25519SigningKey, Ed25519VerifyingKey};
 
-use crate::stage::{Lenient, ORIGIN, rng};
+use crate::stage::{Lenient, ORIGIN, base, rng};
 
 static LOG_KEY: LazyLock<Ed25519VerifyingKey> =
     LazyLock::new(|| Ed25519SigningKey::generate(&mut rng(5)).verifying_key());
@@ -79,5 +80,24 @@ fn honest(proofs: &Proofs) {
             verify_inclusion(&leaf, at, tree.size(), &path, &tree.root()).is_err(),
             "a changed proof does not"
         );
+    }
+}
+
+/// A file of proofs, as whoever verifies one was sent it: by the pinned hash of the roster, and by a roster that is known.
+/// Signatures are checked: nothing that was made up proves anything.
+pub(crate) fn proof_file(data: &[u8]) {
+    let Ok(file) = serde_json::from_slice::<ProofFile>(data) else {
+        return;
+    };
+    let again = serde_json::to_vec(&file).ok();
+    let again = again.and_then(|text| serde_json::from_slice(&text).ok());
+    assert_eq!(again.as_ref(), Some(&file), "a file survives its encoding");
+    let roster = &base().roster;
+    assert!(verify_proofs(&file, &roster.hash).is_err(), "nobody anchored anything");
+    for proof in &file.proofs {
+        assert!(verify_proof(proof, roster).is_err(), "nobody anchored anything");
+        if let Some(receipt) = &proof.receipt {
+            let _ = receipt.signed_for(roster);
+        }
     }
 }

@@ -4,9 +4,7 @@
 use arbitrary::Arbitrary;
 use bytes::Bytes;
 use std::net::IpAddr;
-use std::pin::pin;
 use std::sync::{Arc, LazyLock, Mutex};
-use std::task::{Context, Poll, Waker};
 use symbolon_crypto::enc::sha256;
 use symbolon_crypto::provider::Portable;
 use symbolon_crypto::secret::Secret;
@@ -24,7 +22,7 @@ use symbolon_wire::ids::SecretId;
 use symbolon_wire::v1::{self, command_body::Payload};
 use symbolon_wire::{Message, audit};
 
-use crate::stage::{PATH, POLICIES, world};
+use crate::stage::{PATH, POLICIES, wait, world};
 use crate::steps::steps;
 
 /// Steps of one input.
@@ -190,16 +188,6 @@ impl AuditLog for Log {
         let first = kept.len() as u64;
         kept.extend(leaves);
         Ok(first)
-    }
-}
-
-fn wait<T>(future: impl Future<Output = T>) -> T {
-    let mut future = pin!(future);
-    let mut context = Context::from_waker(Waker::noop());
-    loop {
-        if let Poll::Ready(done) = future.as_mut().poll(&mut context) {
-            return done;
-        }
     }
 }
 

@@ -3,7 +3,10 @@
 use bytes::Bytes;
 use rand_chacha::ChaCha20Rng;
 use rand_core::SeedableRng;
+use std::pin::pin;
 use std::sync::{Arc, LazyLock};
+use std::task::{Context, Poll, Waker};
+use symbolon_client::audit::{Anchored, PROOF_FORMAT, Proof, ProofFile};
 use symbolon_crypto::dealing::Sharing;
 use symbolon_crypto::provider::{Aead, Nonce, OpenError, Portable, SealError, Tag, Verify};
 use symbolon_crypto::secret::Secret;
@@ -30,6 +33,17 @@ when { context.sourceAddress.isInRange(ip("192.168.7.0/24")) };
 /// Randomness from a seed.
 pub(crate) fn rng(seed: u64) -> ChaCha20Rng {
     ChaCha20Rng::seed_from_u64(seed)
+}
+
+/// Waits for what never waits.
+pub(crate) fn wait<T>(future: impl Future<Output = T>) -> T {
+    let mut future = pin!(future);
+    let mut context = Context::from_waker(Waker::noop());
+    loop {
+        if let Poll::Ready(done) = future.as_mut().poll(&mut context) {
+            return done;
+        }
+    }
 }
 
 /// Takes a signature for right if its first byte is even: a fuzzer cannot sign, and what stands behind a signature is to
@@ -227,7 +241,59 @@ pub fn seeds() -> Vec<(&'static str, Vec<u8>)> {
             .map(|frame| ("frame", frame.to_vec())),
     );
     seeds.push(("snapshot", symbolon_consensus::testing::meta().to_vec()));
+    seeds.extend(peers(&boot));
+    seeds.push(("proof_file", proof_file(&world.roster, &boot)));
     seeds
+}
+
+/// What a node tells one that boots, a cosignature, and offers to a node that cosigns.
+fn peers(boot: &v1::BootKeys) -> Vec<(&'static str, Vec<u8>)> {
+    let answers = [
+        v1::peer_response::Result::Witnessed(v1::Witnessed {
+            boot: Some(boot.clone()),
+            term: 7,
+            last: Some(v1::LogPlace { term: 6, index: 40 }),
+            admitted: true,
+            signature: Bytes::from_static(&[0; 64]),
+        }),
+        v1::peer_response::Result::Cosigned(v1::Cosigned {
+            boot_counter: 1,
+            signature: Bytes::from_static("\u{2014} symbolon.invalid/fuzz/node/2 AAAAAAAA".as_bytes()),
+            known: Bytes::new(),
+        }),
+        v1::peer_response::Result::Superseded(boot.clone()),
+    ];
+    let encoded = |result| v1::PeerResponse { result: Some(result) }.encode_to_vec();
+    let mut seeds: Vec<(&str, Vec<u8>)> = answers.map(encoded).into_iter().map(|one| ("answer", one)).collect();
+    seeds.extend((1..=3).map(|number| ("witness", vec![number; 64])));
+    seeds
+}
+
+/// A proof in its form, of an entry that nobody anchored.
+fn proof_file(roster: &Roster, boot: &v1::BootKeys) -> Vec<u8> {
+    let note = String::from_utf8(crate::notes::note(7)).expect("a note is text");
+    let hash = hex::encode([5; 32]);
+    let proof = Proof {
+        node: 2,
+        entry: 3,
+        leaf: hex::encode(symbolon_wire::audit::encode(&leaf(2))),
+        cosigned: note.clone(),
+        anchored: Anchored {
+            checkpoint: note,
+            log_index: 9,
+            statements: vec![],
+        },
+        inclusion: vec![hash.clone()],
+        consistency: vec![hash],
+        boots: vec![hex::encode(boot.encode_to_vec())],
+        receipt: None,
+    };
+    let file = ProofFile {
+        format: PROOF_FORMAT.to_owned(),
+        roster: hex::encode(&roster.encoded),
+        proofs: vec![proof],
+    };
+    serde_json::to_vec(&file).expect("a proof is JSON")
 }
 
 /// Room for key, digest, index, seal and fragment, then a ciphertext of a session.
@@ -271,6 +337,19 @@ fn texts() -> Vec<(&'static str, &'static str)> {
     ]
 }
 
+fn leaf(node: u32) -> v1::AuditLeaf {
+    v1::AuditLeaf {
+        salt: Bytes::from_static(&[1; 16]),
+        node,
+        boot_counter: 2,
+        action: "read".to_owned(),
+        resource: PATH.to_owned(),
+        allowed: true,
+        policies: vec!["permit \"agents\" test.cedar:1".to_owned()],
+        ..v1::AuditLeaf::default()
+    }
+}
+
 fn answers() -> Vec<(&'static str, Vec<u8>)> {
     let read = v1::Response {
         result: Some(v1::response::Result::Read(v1::ReadReply {
@@ -289,20 +368,11 @@ fn answers() -> Vec<(&'static str, Vec<u8>)> {
         })),
     };
     let fragment = symbolon_wire::reply::ReleasedFragment::new(Box::new([6; 64]));
-    let leaf = v1::AuditLeaf {
-        salt: Bytes::from_static(&[1; 16]),
-        node: 1,
-        action: "read".to_owned(),
-        resource: PATH.to_owned(),
-        allowed: true,
-        policies: vec!["permit \"agents\" test.cedar:1".to_owned()],
-        ..v1::AuditLeaf::default()
-    };
     let encode = symbolon_wire::reply::encode_response;
     vec![
         ("response", encode(&read, Some(&fragment)).as_ref().to_vec()),
         ("response", encode(&refused, None).as_ref().to_vec()),
-        ("audit_leaf", symbolon_wire::audit::encode(&leaf).to_vec()),
+        ("audit_leaf", symbolon_wire::audit::encode(&leaf(1)).to_vec()),
         ("certificate", certificate()),
         (
             "certificate",
