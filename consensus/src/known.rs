@@ -1,5 +1,5 @@
-//! Records known without reading them: what apply read or wrote lately. Most entries ask for the same few (their author,
-//! the clock) or for what the entry before them wrote.
+//! Records known without reading them: what apply read or wrote lately, or what readers of the store asked for. Most
+//! entries ask for the same few (their author, the clock) or for what the entry before them wrote.
 
 use std::collections::HashMap;
 
@@ -10,9 +10,10 @@ use crate::limits::KNOWN_BYTES_MAX;
 /// Counted for each record beside key and value: the maps' own.
 const OVERHEAD: usize = 128;
 
-/// Records as apply left them, `None` where there is none. The oldest half is forgotten when the newest is full.
+/// Records as they are, `None` where there is none: at most [`KNOWN_BYTES_MAX`]. The oldest half is forgotten when the newest
+/// is full.
 #[derive(Debug, Default)]
-pub(crate) struct Known {
+pub struct Known {
     newest: HashMap<Vec<u8>, Option<Bytes>>,
     oldest: HashMap<Vec<u8>, Option<Bytes>>,
     newest_bytes: usize,
@@ -20,7 +21,7 @@ pub(crate) struct Known {
 
 impl Known {
     /// The record under `key`, if that is known.
-    pub(crate) fn get(&mut self, key: &[u8]) -> Option<Option<Bytes>> {
+    pub fn get(&mut self, key: &[u8]) -> Option<Option<Bytes>> {
         if let Some(known) = self.newest.get(key) {
             return Some(known.clone());
         }
@@ -30,7 +31,7 @@ impl Known {
     }
 
     /// What is under `key` now.
-    pub(crate) fn put(&mut self, key: Vec<u8>, value: Option<Bytes>) {
+    pub fn put(&mut self, key: Vec<u8>, value: Option<Bytes>) {
         let bytes = key.len() + value.as_ref().map_or(0, Bytes::len) + OVERHEAD;
         if self.newest_bytes + bytes > KNOWN_BYTES_MAX / 2 {
             self.oldest = std::mem::take(&mut self.newest);
@@ -39,6 +40,13 @@ impl Known {
         // A replaced record stays counted until its half is forgotten.
         self.newest_bytes += bytes;
         self.newest.insert(key, value);
+    }
+
+    /// Knows nothing of the record under `key` any more.
+    pub fn forget(&mut self, key: &[u8]) {
+        // Its bytes stay counted until their half is forgotten.
+        self.newest.remove(key);
+        self.oldest.remove(key);
     }
 }
 

@@ -45,6 +45,7 @@ mod types;
 pub use allowance::Allowance;
 pub use gate::Standpoint;
 pub use handle::{AdmitError, Consensus, InitializeError, ProposeError, Proposed, StartError, Status, StatusWatch};
+pub use known::Known;
 pub use machine::{Committed, Fatal, Outcome, StateMachine};
 pub use progress::{NotReached, Progress, Sample, Unapplied};
 pub use records::{Changes, NameKey, Record, Records, View};

@@ -258,6 +258,13 @@ bugs! {
     SealedForAnyPlace "sealed-for-any-place" at "store/src/barrier.rs" breaks "claim 2"
         Fails "store/src/barrier.rs" "barrier::tests::what_is_sealed_opens_at_its_place_only";
 
+    "A reader is given a record from memory that a commit has changed."
+    CommittedStaysKnown "committed-stays-known" at "store/src/recent.rs" breaks "reads and writes of one secret are linearizable"
+        Fails "store/tests/views.rs" "a_view_sees_each_record_as_it_was_when_the_view_was_taken";
+    "A view of an earlier state keeps its records for views of the newest one."
+    OldViewsKeepRecords "old-views-keep-records" at "store/src/recent.rs" breaks "reads and writes of one secret are linearizable"
+        Fails "store/tests/views.rs" "a_view_sees_each_record_as_it_was_when_the_view_was_taken";
+
     // node
     "Heads are passed on without the boot statements under which they were signed."
     BootsNotPassedOn "boots-not-passed-on" at "node/src/vouch.rs" breaks "claim 22"

@@ -22,6 +22,7 @@ impl FrozenState {
             read: &*self.read,
             barrier: &self.barrier,
             generation: self.generation,
+            recent: None,
         }
     }
 }

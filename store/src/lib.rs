@@ -23,6 +23,7 @@ pub mod limits;
 mod local;
 mod memory;
 mod options;
+mod recent;
 mod rocks;
 mod sabotage;
 mod staging;

@@ -32,6 +32,9 @@ pub const MERGED_FILES: i32 = 8;
 /// Cached blocks of all column families together.
 pub const BLOCK_CACHE_BYTES: usize = 8 * 1024 * 1024;
 
+/// The largest record that is kept unsealed for readers; all of them together take `symbolon_consensus::limits::KNOWN_BYTES_MAX`.
+pub const RECENT_BYTES_EACH: usize = 64 * 1024;
+
 /// The write-ahead log makes memtables flush when it reaches this size; a restart replays at most this much.
 pub const WAL_BYTES_MAX: u64 = 64 * 1024 * 1024;
 

@@ -83,6 +83,7 @@ impl Staging for StagedState {
             read: &*self.store.engine,
             barrier: &self.store.barrier,
             generation: self.generation,
+            recent: None,
         };
         records.scan(&[], after, limit, bytes_max)
     }

@@ -19,6 +19,7 @@ use crate::keys;
 use crate::local::Local;
 use crate::memory::{MemoryDisk, MemoryEngine};
 use crate::options::Options;
+use crate::recent::Recent;
 use crate::rocks::RocksEngine;
 use crate::staging::{StagedState, clear_generation};
 use crate::sync::read;
@@ -37,6 +38,8 @@ pub(crate) struct Inner {
     pub(crate) barrier: Arc<Barrier>,
     /// Of the state in force. Read-locked while a view is taken, so that a switch is never seen half.
     pub(crate) generation: RwLock<u32>,
+    /// Records that readers asked for lately.
+    recent: Recent,
     reserve_bytes: u64,
 }
 
@@ -136,6 +139,7 @@ impl Store {
             engine,
             barrier: Arc::new(barrier),
             generation: RwLock::new(0),
+            recent: Recent::default(),
             reserve_bytes,
         };
         let generation = generation(&*inner.engine, &inner.barrier)?;
@@ -150,11 +154,20 @@ impl Store {
     /// A consistent view of the applied records.
     #[must_use]
     pub fn reader(&self) -> StoreView<'_> {
+        let recent = self.inner.recent.now();
+        StoreView {
+            recent: Some(recent),
+            ..self.plain_view()
+        }
+    }
+
+    fn plain_view(&self) -> StoreView<'_> {
         let generation = read(&self.inner.generation);
         StoreView {
             read: self.inner.engine.snapshot(),
             barrier: &self.inner.barrier,
             generation: *generation,
+            recent: None,
         }
     }
 
@@ -280,12 +293,14 @@ impl Storage for Store {
             read: &*self.inner.engine,
             barrier: &self.inner.barrier,
             generation,
+            recent: None,
         }
         .applied()
     }
 
     fn view(&self) -> Box<dyn View + '_> {
-        Box::new(self.reader())
+        // Apply knows records of its own.
+        Box::new(self.plain_view())
     }
 
     fn commit(&self, changes: Changes, chain: &[(u64, ChainValue)], applied: Bytes) -> Result<(), StoreFault> {
@@ -320,7 +335,10 @@ impl Storage for Store {
             }
         }
         ops.push(inner.put(space, keys::applied(generation), &applied)?);
-        inner.engine.write(ops)
+        let committing = inner.recent.commit(ops.iter().filter_map(state_key));
+        inner.engine.write(ops)?;
+        committing.done();
+        Ok(())
     }
 
     fn chain_at(&self, index: u64) -> Result<Option<ChainValue>, StoreFault> {
@@ -355,5 +373,13 @@ impl Storage for Store {
 
     fn writable(&self, what: Taking) -> Result<(), StoreFault> {
         self.inner.writable(what)
+    }
+}
+
+/// The key under which an operation changes the state, if it does.
+fn state_key(op: &Op) -> Option<&[u8]> {
+    match op {
+        Op::Put { space, key, .. } | Op::Delete { space, key } if *space == Space::State => Some(key),
+        _ => None,
     }
 }

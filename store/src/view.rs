@@ -8,6 +8,7 @@ use symbolon_consensus::{Record, StoreFault, View};
 use crate::barrier::Barrier;
 use crate::engine::{Pair, Read, Space};
 use crate::keys;
+use crate::recent::AsOf;
 
 /// How many names are read at once while a parent is listed.
 const NAMES_PER_READ: usize = 1024;
@@ -17,6 +18,8 @@ pub(crate) struct Records<'a, R: ?Sized> {
     pub(crate) read: &'a R,
     pub(crate) barrier: &'a Barrier,
     pub(crate) generation: u32,
+    /// Of the newest state, where that is what `read` sees.
+    pub(crate) recent: Option<AsOf<'a>>,
 }
 
 impl<R: Read + ?Sized> Records<'_, R> {
@@ -28,19 +31,25 @@ impl<R: Read + ?Sized> Records<'_, R> {
     }
 
     pub(crate) fn get(&self, key: &[u8]) -> Result<Option<Bytes>, StoreFault> {
-        let key = keys::record(self.generation, key);
-        let sealed = self.read.get(Space::State, &key)?;
-        sealed
-            .map(|sealed| self.barrier.open(Space::State, &key, &sealed).map(Bytes::from))
-            .transpose()
+        self.opened(keys::record(self.generation, key))
+    }
+
+    fn opened(&self, key: Vec<u8>) -> Result<Option<Bytes>, StoreFault> {
+        if let Some(known) = self.recent.and_then(|recent| recent.get(&key)) {
+            return Ok(Some(known));
+        }
+        let Some(sealed) = self.read.get(Space::State, &key)? else {
+            return Ok(None);
+        };
+        let value = Bytes::from(self.barrier.open(Space::State, &key, &sealed)?);
+        if let Some(recent) = self.recent {
+            recent.keep(key, &value);
+        }
+        Ok(Some(value))
     }
 
     pub(crate) fn applied(&self) -> Result<Option<Bytes>, StoreFault> {
-        let key = keys::applied(self.generation);
-        let sealed = self.read.get(Space::State, &key)?;
-        sealed
-            .map(|sealed| self.barrier.open(Space::State, &key, &sealed).map(Bytes::from))
-            .transpose()
+        self.opened(keys::applied(self.generation))
     }
 
     pub(crate) fn scan(
@@ -63,11 +72,8 @@ impl<R: Read + ?Sized> Records<'_, R> {
     pub(crate) fn name_get(&self, kind: u8, parent: &[u8], name: &[u8]) -> Result<Option<Bytes>, StoreFault> {
         let hashed = self.barrier.name(kind, parent, name)?;
         let key = keys::name(self.generation, kind, &self.barrier.parent(kind, parent)?, &hashed);
-        let Some(sealed) = self.read.get(Space::State, &key)? else {
-            return Ok(None);
-        };
-        let opened = self.barrier.open(Space::State, &key, &sealed)?;
-        Ok(Some(split_named(&opened)?.1))
+        let opened = self.opened(key)?;
+        opened.map(|opened| Ok(split_named(&opened)?.1)).transpose()
     }
 
     pub(crate) fn names(
@@ -130,6 +136,7 @@ pub struct StoreView<'a> {
     pub(crate) read: Box<dyn Read + 'a>,
     pub(crate) barrier: &'a Barrier,
     pub(crate) generation: u32,
+    pub(crate) recent: Option<AsOf<'a>>,
 }
 
 impl std::fmt::Debug for StoreView<'_> {
@@ -146,6 +153,7 @@ impl StoreView<'_> {
             read: &*self.read,
             barrier: self.barrier,
             generation: self.generation,
+            recent: self.recent,
         }
     }
 }

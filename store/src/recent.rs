@@ -1,0 +1,95 @@
+//! Applied records that readers asked for lately, unsealed. Most requests ask for the same few (who asks, what he asks
+//! for), and finding and opening one costs more than all that is then done with it.
+//!
+//! What is known here is the newest state, so only views of that state are served: a commit counts before it changes
+//! anything, and a view whose count is not the newest any more reads the database.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, MutexGuard};
+
+use bytes::Bytes;
+use symbolon_consensus::Known;
+
+use crate::limits::RECENT_BYTES_EACH;
+use crate::sync::lock;
+
+#[derive(Default)]
+pub(crate) struct Recent {
+    /// Commits begun and ended: odd while one is under way, and for good after one that failed.
+    commits: AtomicU64,
+    /// Held by the commit under way: a second one beside it would make the count even.
+    committing: Mutex<()>,
+    known: Mutex<Known>,
+}
+
+/// The state that a view sees, by what [`Recent::now`] was before the view was taken.
+#[derive(Clone, Copy)]
+pub(crate) struct AsOf<'a> {
+    recent: &'a Recent,
+    commits: u64,
+}
+
+impl Recent {
+    /// To be asked before a view of the newest state is taken.
+    pub(crate) fn now(&self) -> AsOf<'_> {
+        AsOf {
+            recent: self,
+            commits: self.commits.load(Ordering::SeqCst),
+        }
+    }
+
+    /// Begins a commit that changes the records under `keys`. Unless it is [done](Committing::done), nothing is known any more.
+    pub(crate) fn commit<'k>(&self, keys: impl Iterator<Item = &'k [u8]>) -> Committing<'_> {
+        let one_at_a_time = lock(&self.committing);
+        // Before anything is forgotten: whoever looked before may keep what the commit changes until the lock is taken.
+        self.commits.fetch_add(1, Ordering::SeqCst);
+        let mut known = lock(&self.known);
+        #[cfg(feature = "sabotage")]
+        let keys = keys.filter(|_| !symbolon_sabotage::Bug::CommittedStaysKnown.on());
+        keys.for_each(|key| known.forget(key));
+        Committing {
+            commits: &self.commits,
+            _one_at_a_time: one_at_a_time,
+        }
+    }
+}
+
+/// A commit under way.
+pub(crate) struct Committing<'a> {
+    commits: &'a AtomicU64,
+    _one_at_a_time: MutexGuard<'a, ()>,
+}
+
+impl Committing<'_> {
+    /// The database holds what was changed.
+    pub(crate) fn done(self) {
+        self.commits.fetch_add(1, Ordering::SeqCst);
+    }
+}
+
+impl AsOf<'_> {
+    fn is_newest(&self) -> bool {
+        let newest = self.recent.commits.load(Ordering::SeqCst) == self.commits;
+        #[cfg(feature = "sabotage")]
+        let newest = newest || symbolon_sabotage::Bug::OldViewsKeepRecords.on();
+        newest && self.commits.is_multiple_of(2)
+    }
+
+    /// The record, if it is known and this view sees the newest state.
+    pub(crate) fn get(&self, key: &[u8]) -> Option<Bytes> {
+        let mut known = lock(&self.recent.known);
+        self.is_newest().then(|| known.get(key).flatten()).flatten()
+    }
+
+    /// Keeps a record that this view has read, if that is the newest state. One that is not there is not kept: strangers
+    /// could fill the memory with what there is none of.
+    pub(crate) fn keep(&self, key: Vec<u8>, value: &Bytes) {
+        if value.len() > RECENT_BYTES_EACH {
+            return;
+        }
+        let mut known = lock(&self.recent.known);
+        if self.is_newest() {
+            known.put(key, Some(value.clone()));
+        }
+    }
+}

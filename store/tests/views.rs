@@ -1,0 +1,148 @@
+//! What readers are given from memory is what the database holds for them.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::arithmetic_side_effects,
+    reason = "helpers of tests"
+)]
+
+mod common;
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use bytes::Bytes;
+use rand_chacha::ChaCha20Rng;
+use rand_chacha::rand_core::{Rng, SeedableRng};
+use symbolon_consensus::{Changes, NameKey, Storage, View};
+use symbolon_store::{MemoryDisk, Store};
+
+const KEYS: u32 = 6;
+
+fn key(number: u32) -> Vec<u8> {
+    vec![b'k', u8::try_from(number).unwrap()]
+}
+
+fn name(number: u32) -> NameKey {
+    NameKey {
+        kind: common::NAME_KIND,
+        parent: common::PARENT.to_vec(),
+        name: key(number),
+    }
+}
+
+/// Changes record and name of each number to a value, or removes them.
+fn commit(store: &Store, values: &BTreeMap<u32, Option<Bytes>>) {
+    let changes = Changes {
+        records: values
+            .iter()
+            .map(|(number, value)| (key(*number), value.clone()))
+            .collect(),
+        names: values
+            .iter()
+            .map(|(number, value)| (name(*number), value.clone()))
+            .collect(),
+    };
+    store.commit(changes, &[], Bytes::from_static(b"applied")).unwrap();
+}
+
+#[test]
+fn a_view_sees_each_record_as_it_was_when_the_view_was_taken() {
+    let disk = MemoryDisk::new();
+    let store = common::open_in_memory(&disk, 1);
+    let mut rng = ChaCha20Rng::seed_from_u64(7);
+    let mut state: BTreeMap<u32, Bytes> = BTreeMap::new();
+    let mut views = VecDeque::new();
+    for round in 0..4_000u32 {
+        match rng.next_u32() % 4 {
+            0 => {
+                let mut values = BTreeMap::new();
+                for _ in 0..=rng.next_u32() % 2 {
+                    let number = rng.next_u32() % KEYS;
+                    let put = rng.next_u32() % 4 != 0;
+                    values.insert(number, put.then(|| Bytes::copy_from_slice(&round.to_be_bytes())));
+                }
+                commit(&store, &values);
+                for (number, value) in values {
+                    match value {
+                        Some(value) => state.insert(number, value),
+                        None => state.remove(&number),
+                    };
+                }
+            }
+            1 => {
+                views.push_back((store.reader(), state.clone()));
+                if views.len() > 4 {
+                    views.pop_front();
+                }
+            }
+            _ if views.is_empty() => {}
+            _ => {
+                let at = usize::try_from(rng.next_u32()).unwrap() % views.len();
+                let (view, state) = &views[at];
+                let number = rng.next_u32() % KEYS;
+                let expected = state.get(&number).cloned();
+                assert_eq!(view.get(&key(number)).unwrap(), expected, "round {round}");
+                let named = view.name_get(common::NAME_KIND, common::PARENT, &key(number));
+                assert_eq!(named.unwrap(), expected, "round {round}, by name");
+            }
+        }
+    }
+}
+
+/// Two records that each commit changes alike.
+#[test]
+fn readers_beside_a_writer_see_whole_commits_and_none_go_back() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = common::open(directory.path(), 1);
+    let ended = AtomicBool::new(false);
+    let reader = || {
+        let (mut last, mut seen) = (0, 0);
+        while !ended.load(Ordering::Relaxed) {
+            let view = store.reader();
+            let (first, second) = (view.get(&key(0)).unwrap(), view.get(&key(1)).unwrap());
+            assert_eq!(first, second, "half a commit");
+            let value = first.map_or(0, |bytes| u32::from_be_bytes(bytes.as_ref().try_into().unwrap()));
+            assert!(value >= last, "{value} after {last}");
+            seen += u32::from(value > last);
+            last = value;
+        }
+        seen
+    };
+    let seen = std::thread::scope(|scope| {
+        let readers = [scope.spawn(reader), scope.spawn(reader)];
+        for round in 1..=20_000u32 {
+            let value = Some(Bytes::copy_from_slice(&round.to_be_bytes()));
+            commit(&store, &BTreeMap::from([(0, value.clone()), (1, value)]));
+        }
+        ended.store(true, Ordering::Relaxed);
+        readers.map(|reader| reader.join().unwrap())
+    });
+    assert!(seen.iter().all(|seen| *seen > 100), "{seen:?}");
+}
+
+#[test]
+fn a_failed_commit_leaves_nothing_known() {
+    let disk = MemoryDisk::new();
+    let store = common::open_in_memory(&disk, 1);
+    commit(&store, &BTreeMap::from([(0, Some(Bytes::from_static(b"before")))]));
+    assert_eq!(
+        store.reader().get(&key(0)).unwrap(),
+        Some(Bytes::from_static(b"before"))
+    );
+    disk.set_full(true);
+    let changes = Changes {
+        records: BTreeMap::from([(key(0), Some(Bytes::from_static(b"after")))]),
+        ..Changes::default()
+    };
+    assert!(store.commit(changes, &[], Bytes::new()).is_err());
+    disk.set_full(false);
+    let read = store.reader().get(&key(0));
+    assert!(read.is_err() || read == Ok(Some(Bytes::from_static(b"before"))));
+}
+
+#[test]
+fn each_seeded_bug_is_found_by_its_test_here() {
+    symbolon_sabotage::caught_in(file!());
+}
