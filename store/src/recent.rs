@@ -15,7 +15,7 @@ use crate::sync::lock;
 
 #[derive(Default)]
 pub(crate) struct Recent {
-    /// Commits begun and ended: odd while one is under way, and for good after one that failed.
+    /// Grows with each commit that begins and with each that ends: odd while one is under way, and after one that failed.
     commits: AtomicU64,
     /// Held by the commit under way: a second one beside it would make the count even.
     committing: Mutex<()>,
@@ -38,11 +38,14 @@ impl Recent {
         }
     }
 
-    /// Begins a commit that changes the records under `keys`. Unless it is [done](Committing::done), nothing is known any more.
+    /// Begins a commit that changes the records under `keys`. Until it is [done](Committing::done), or a later one is, nothing is
+    /// taken from memory or kept there.
     pub(crate) fn commit<'k>(&self, keys: impl Iterator<Item = &'k [u8]>) -> Committing<'_> {
         let one_at_a_time = lock(&self.committing);
         // Before anything is forgotten: whoever looked before may keep what the commit changes until the lock is taken.
-        self.commits.fetch_add(1, Ordering::SeqCst);
+        let after_one_that_failed = !self.commits.load(Ordering::SeqCst).is_multiple_of(2);
+        self.commits
+            .fetch_add(if after_one_that_failed { 2 } else { 1 }, Ordering::SeqCst);
         let mut known = lock(&self.known);
         #[cfg(feature = "sabotage")]
         let keys = keys.filter(|_| !symbolon_sabotage::Bug::CommittedStaysKnown.on());
@@ -91,5 +94,35 @@ impl AsOf<'_> {
         if self.is_newest() {
             known.put(key, Some(value.clone()));
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const KEY: &[u8] = b"key";
+
+    fn keep(of: AsOf<'_>, value: &'static [u8]) {
+        of.keep(KEY.to_vec(), &Bytes::from_static(value));
+    }
+
+    #[test]
+    fn after_a_commit_that_failed_nothing_is_kept_until_another_succeeds() {
+        let recent = Recent::default();
+        keep(recent.now(), b"first");
+        assert!(recent.now().get(KEY).is_some());
+        drop(recent.commit([KEY].into_iter()));
+        keep(recent.now(), b"either");
+        assert_eq!(recent.now().get(KEY), None);
+        let commit = recent.commit([KEY].into_iter());
+        let beside = recent.now();
+        keep(beside, b"before");
+        assert_eq!(beside.get(KEY), None);
+        commit.done();
+        keep(beside, b"before");
+        assert_eq!(recent.now().get(KEY), None);
+        keep(recent.now(), b"after");
+        assert_eq!(recent.now().get(KEY), Some(Bytes::from_static(b"after")));
     }
 }
