@@ -3,7 +3,7 @@
 //! What holds here (authority, "Policy"):
 //!
 //! - **Deny by default; `forbid` wins; any evaluation error denies.** Cedar skips a policy that fails; we do not.
-//! - **Nothing unchecked decides.** A [`PolicySet`] is made by [`PolicySet::compile`] alone: strict validation against
+//! - **Nothing unchecked decides.** A [`PolicySet`] is made by [`PolicySet::compile`] and its like alone: strict validation against
 //!   [`SCHEMA_TEXT`], warnings included; no templates, no hidden characters, no names that can never match.
 //! - **Alike on every node.** A decision depends on the set and the request only, and its cost on the matches, not on the
 //!   number of policies.

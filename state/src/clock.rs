@@ -6,19 +6,19 @@ use crate::view::{Fault, Records, View, load, store};
 use symbolon_wire::roster::Roster;
 use symbolon_wire::v1;
 
-/// The median may be this far ahead and still be followed at once, ms.
+/// Log time follows t clocks at once if they are at most this far ahead, ms.
 const STEP_MS_MAX: u64 = 60_000;
-/// When the cluster was down longer, t readings must lie this close together, ms.
+/// When the cluster was down longer, t clocks must lie this close together, ms.
 const AGREEMENT_MS: u64 = 10_000;
 
-/// Log time and the readings that it comes from.
+/// Log time, and which readings of each node are used up.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Clock {
     record: ClockRecord,
 }
 
 impl Clock {
-    /// At genesis: the roster's creation time, and that reading for every node.
+    /// At genesis: the roster's creation time, before any reading.
     pub(crate) fn genesis(roster: &Roster) -> Self {
         let readings = roster
             .nodes
@@ -27,7 +27,6 @@ impl Clock {
                 node: node.index.into(),
                 boot_counter: 0,
                 sequence: 0,
-                time_ms: roster.created_ms,
             })
             .collect();
         Self {
@@ -56,7 +55,7 @@ impl Clock {
     }
 
     /// Whether the node made this reading after its last one here, whatever it shows: a clock that was ahead may be right
-    /// again, and one that was ahead for a second must not count as ahead for as long as it was ahead.
+    /// again.
     pub(crate) fn is_newer(&self, tick: &v1::Tick) -> bool {
         let mut readings = self.record.readings.iter();
         readings.any(|last| {
@@ -64,53 +63,45 @@ impl Clock {
         })
     }
 
-    /// Takes a node's newest reading.
+    /// Uses a node's newest reading up: it counts in one entry.
     pub(crate) fn take(&mut self, tick: &v1::Tick) {
         let mut readings = self.record.readings.iter_mut();
-        let Some(reading) = readings.find(|reading| reading.node == tick.node) else {
-            return;
-        };
-        #[cfg(feature = "sabotage")]
-        if symbolon_sabotage::Bug::WrongClockRemembered.on() && tick.time_ms < reading.time_ms {
-            return;
+        if let Some(reading) = readings.find(|reading| reading.node == tick.node) {
+            (reading.boot_counter, reading.sequence) = (tick.boot_counter, tick.sequence);
         }
-        *reading = Reading {
-            node: tick.node,
-            boot_counter: tick.boot_counter,
-            sequence: tick.sequence,
-            time_ms: tick.time_ms,
-        };
     }
 
-    /// Moves log time as far as the readings allow. `together` are the times that one entry brought.
-    pub(crate) fn advance(&mut self, threshold: usize, mut together: Vec<u64>) {
-        let mut times: Vec<u64> = self.record.readings.iter().map(|reading| reading.time_ms).collect();
-        times.sort_unstable();
+    /// Moves log time to where t clocks are. `times` are those that one entry brings, one of each node: what a clock showed
+    /// earlier, before its node went down or was cut off, counts for nothing beside another that is wrong now.
+    pub(crate) fn advance(&mut self, threshold: usize, mut times: Vec<u64>) {
         #[cfg(feature = "sabotage")]
-        if symbolon_sabotage::Bug::ReadingsOfAnyTimeAgree.on() {
-            together.clone_from(&times);
-        }
-        let now = self.record.log_time_ms;
-        let Some(&median) = times.get(times.len().saturating_sub(1) / 2) else {
+        let threshold = if symbolon_sabotage::Bug::OneClockIsEnough.on() {
+            1
+        } else {
+            threshold
+        };
+        times.sort_unstable_by_key(|time| std::cmp::Reverse(*time));
+        // Of all n = 2t - 1 this is the lower median; t nodes' clocks have reached it.
+        let reached = threshold.checked_sub(1).and_then(|place| times.get(place).copied());
+        let (now, Some(reached)) = (self.record.log_time_ms, reached) else {
             return;
         };
         #[cfg(feature = "sabotage")]
         if symbolon_sabotage::Bug::LogTimeGoesBack.on() {
-            self.record.log_time_ms = median;
+            self.record.log_time_ms = reached;
             return;
         }
         #[cfg(feature = "sabotage")]
         if symbolon_sabotage::Bug::LogTimeStandsStill.on() {
             return;
         }
-        if median <= now.saturating_add(STEP_MS_MAX) {
-            self.record.log_time_ms = now.max(median);
+        if reached <= now.saturating_add(STEP_MS_MAX) {
+            self.record.log_time_ms = now.max(reached);
             return;
         }
-        // Far ahead: t readings of one entry must agree; the lowest such group that lies ahead is taken. One that was wrong,
-        // of a node that went down before it could tell a right one, does not lend itself to the next wrong clock.
-        together.sort_unstable();
-        let agreed = together
+        // Far ahead: t of them must agree; the lowest such group is taken.
+        times.reverse();
+        let agreed = times
             .windows(threshold)
             .find_map(|group| match (group.first(), group.last()) {
                 (Some(&low), Some(&high)) if low > now && high - low <= AGREEMENT_MS => Some(low),

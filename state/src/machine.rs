@@ -269,8 +269,7 @@ impl Machine {
 
     fn ticks(&mut self, records: &mut dyn Records, ticks: &v1::Ticks) -> Result<Vec<Effect>, Fault> {
         let mut clock = Clock::read(records)?;
-        // By node: two readings of one are no agreement.
-        let mut together = BTreeMap::new();
+        let mut times: BTreeMap<u64, u64> = BTreeMap::new();
         for tick in ticks.ticks.iter().take(SIGNATURES_MAX) {
             // Leaders log a node's last reading again and again; it is verified once.
             if !clock.is_newer(tick) {
@@ -285,10 +284,18 @@ impl Machine {
             let signed = signed || symbolon_sabotage::Bug::TickUnsigned.on();
             if signed {
                 clock.take(tick);
-                together.insert(tick.node, tick.time_ms);
+                // By node: two readings of one are one clock's.
+                let of = u64::from(tick.node);
+                #[cfg(feature = "sabotage")]
+                let of = if symbolon_sabotage::Bug::ReadingsCountAlone.on() {
+                    tick.sequence
+                } else {
+                    of
+                };
+                times.insert(of, tick.time_ms);
             }
         }
-        clock.advance(self.roster.threshold.into(), together.into_values().collect());
+        clock.advance(self.roster.threshold.into(), times.into_values().collect());
         clock.write(records);
         drop_due(records, clock.log_time_ms())?;
         Ok(Vec::new())

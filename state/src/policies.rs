@@ -31,8 +31,8 @@ pub(crate) fn current(view: &(impl View + ?Sized)) -> Result<(u64, Arc<PolicySet
     Ok((record.version, Arc::new(set)))
 }
 
-/// Checks and stores a set with the vocabulary of a feature level; returns it compiled. Of `in_force` what stays the same is
-/// not checked again: every node has the same there, and all would wait.
+/// Checks and stores a set with the vocabulary of a feature level; returns it compiled. What stays as it is `in_force` is not
+/// checked again, for all would wait; the verdict is the same where it is (after a restart, at level 1).
 pub(crate) fn set(
     records: &mut (impl Records + ?Sized),
     in_force: &PolicySet,

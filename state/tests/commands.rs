@@ -326,16 +326,31 @@ fn idempotency_records_go_when_the_command_has_expired() {
 #[test]
 fn log_time_is_the_lower_median_and_never_goes_back() {
     let (mut world, _) = world();
-    let tick = |world: &mut World, position: usize, at: u64| {
-        let ticks = vec![world.tick(position, at)];
+    let mut after = |at: &[(usize, u64)]| {
+        let ticks = at.iter().map(|(position, at)| world.tick(*position, BIRTH_MS + at));
+        let ticks = ticks.collect();
         world.apply(Kind::Ticks.number(), v1::Ticks { ticks }.encode_to_vec().into());
+        world.log_time_ms() - BIRTH_MS
     };
-    tick(&mut world, 0, BIRTH_MS + 50_000);
-    assert_eq!(world.log_time_ms(), BIRTH_MS, "one clock alone moves nothing");
-    tick(&mut world, 1, BIRTH_MS + 3_000);
-    assert_eq!(world.log_time_ms(), BIRTH_MS + 3_000);
-    tick(&mut world, 1, BIRTH_MS + 1_000);
-    assert_eq!(world.log_time_ms(), BIRTH_MS + 3_000);
+    assert_eq!(after(&[(0, 50_000)]), 0, "one clock alone moves nothing");
+    assert_eq!(after(&[(1, 3_000)]), 0, "nor beside what another showed before");
+    assert_eq!(after(&[(0, 51_000), (1, 4_000)]), 4_000);
+    assert_eq!(after(&[(0, 52_000), (1, 2_000), (2, 5_000)]), 5_000);
+    assert_eq!(after(&[(0, 1_000), (1, 3_000), (2, 2_000)]), 5_000);
+}
+
+// A node that lies, beside one that went down while its clock was an hour ahead.
+#[test]
+fn one_node_does_not_move_log_time_step_by_step_towards_a_clock_that_was_wrong() {
+    let (mut world, _) = world();
+    let ticks = vec![world.tick(0, BIRTH_MS + 1_000), world.tick(1, BIRTH_MS + 3_600_000)];
+    world.apply(Kind::Ticks.number(), v1::Ticks { ticks }.encode_to_vec().into());
+    for second in 2..100 {
+        let lie = world.log_time_ms() + 59_000;
+        let ticks = vec![world.tick(0, BIRTH_MS + second * 1_000), world.tick(2, lie)];
+        world.apply(Kind::Ticks.number(), v1::Ticks { ticks }.encode_to_vec().into());
+        assert_eq!(world.log_time_ms(), BIRTH_MS + second * 1_000);
+    }
 }
 
 #[test]
@@ -358,10 +373,10 @@ fn clocks_that_were_an_hour_ahead_one_after_the_other_and_are_right_again_do_not
     );
     world.apply(kind, v1::Ticks { ticks }.encode_to_vec().into());
     assert_eq!(world.log_time_ms(), at + 5_000);
-    let later = vec![world.tick(0, at + 9_000), world.tick(1, at + 4_000)];
-    world.apply(kind, v1::Ticks { ticks: later }.encode_to_vec().into());
     world.apply(kind, older.encode_to_vec().into());
-    let ticks = vec![world.tick(1, at + 9_000)];
+    let again = vec![older.ticks[0].clone(), world.tick(1, at + 4_000)];
+    world.apply(kind, v1::Ticks { ticks: again }.encode_to_vec().into());
+    let ticks = vec![world.tick(0, at + 9_000), world.tick(1, at + 9_000)];
     world.apply(kind, v1::Ticks { ticks }.encode_to_vec().into());
     assert_eq!(
         world.log_time_ms(),

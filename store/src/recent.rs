@@ -41,15 +41,27 @@ impl Recent {
     /// Begins a commit that changes the records under `keys`. Until it is [done](Committing::done), or a later one is, nothing is
     /// taken from memory or kept there.
     pub(crate) fn commit<'k>(&self, keys: impl Iterator<Item = &'k [u8]>) -> Committing<'_> {
+        let committing = self.begin();
+        let mut known = lock(&self.known);
+        #[cfg(feature = "sabotage")]
+        let keys = keys.filter(|_| !symbolon_sabotage::Bug::CommittedStaysKnown.on());
+        keys.for_each(|key| known.forget(key));
+        committing
+    }
+
+    /// The same for a commit that puts another state in place of all records.
+    pub(crate) fn replace(&self) -> Committing<'_> {
+        let committing = self.begin();
+        *lock(&self.known) = Known::default();
+        committing
+    }
+
+    fn begin(&self) -> Committing<'_> {
         let one_at_a_time = lock(&self.committing);
         // Before anything is forgotten: whoever looked before may keep what the commit changes until the lock is taken.
         let after_one_that_failed = !self.commits.load(Ordering::SeqCst).is_multiple_of(2);
         self.commits
             .fetch_add(if after_one_that_failed { 2 } else { 1 }, Ordering::SeqCst);
-        let mut known = lock(&self.known);
-        #[cfg(feature = "sabotage")]
-        let keys = keys.filter(|_| !symbolon_sabotage::Bug::CommittedStaysKnown.on());
-        keys.for_each(|key| known.forget(key));
         Committing {
             commits: &self.commits,
             _one_at_a_time: one_at_a_time,

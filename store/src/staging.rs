@@ -90,6 +90,7 @@ impl Staging for StagedState {
 
     fn install(mut self: Box<Self>, index: u64, chain: ChainValue, applied: Bytes) -> Result<(), StoreFault> {
         let store = Arc::clone(&self.store);
+        let replacing = store.recent.replace();
         let mut generation = write(&store.generation);
         let ops = vec![
             self.seal(keys::applied(self.generation), &applied)?,
@@ -99,6 +100,7 @@ impl Staging for StagedState {
         ];
         store.engine.write_durably(ops)?;
         *generation = self.generation;
+        replacing.done();
         self.installed = true;
         Ok(())
     }

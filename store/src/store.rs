@@ -39,7 +39,7 @@ pub(crate) struct Inner {
     /// Of the state in force. Read-locked while a view is taken, so that a switch is never seen half.
     pub(crate) generation: RwLock<u32>,
     /// Records that readers asked for lately.
-    recent: Recent,
+    pub(crate) recent: Recent,
     reserve_bytes: u64,
 }
 

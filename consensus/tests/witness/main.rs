@@ -161,7 +161,7 @@ fn holds(bounds: Bounds) {
     match search(bounds, None, false) {
         Found::Sound { states, full } => {
             println!("{states} states within {bounds:?}, in {full} of them all happened that the bounds allow");
-            assert!(full > 0, "no booted node serves beside a write within {bounds:?}");
+            assert!(full > 0, "the search got nowhere within {bounds:?}");
         }
         // Ways to millions of states take more memory than the states.
         Found::Violation(wrong, _) => match search(bounds, None, true) {

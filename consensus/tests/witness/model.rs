@@ -495,7 +495,7 @@ impl State {
     }
 
     /// Whether all happened that the bounds allow: the last term, every boot, the fault among them, every entry
-    /// acknowledged, one of them before or after the one of a booted node that serves again.
+    /// acknowledged (a write, or a boot's own), and a booted node that serves again.
     pub(crate) fn is_full(&self, bounds: Bounds) -> bool {
         let serves = |process: &Process| process.serves && process.boot.1 >= u8::try_from(NODES).unwrap();
         self.fault_used
