@@ -271,7 +271,7 @@ impl Machine {
         let mut clock = Clock::read(records)?;
         let mut times: BTreeMap<u64, u64> = BTreeMap::new();
         for tick in ticks.ticks.iter().take(SIGNATURES_MAX) {
-            // Leaders log a node's last reading again and again; it is verified once.
+            // One that was logged before is used up.
             if !clock.is_newer(tick) {
                 continue;
             }

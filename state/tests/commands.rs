@@ -339,6 +339,16 @@ fn log_time_is_the_lower_median_and_never_goes_back() {
     assert_eq!(after(&[(0, 1_000), (1, 3_000), (2, 2_000)]), 5_000);
 }
 
+#[test]
+fn a_reading_that_was_logged_before_does_not_count_again_beside_another() {
+    let (mut world, _) = world();
+    let (ahead, beside) = (world.tick(0, BIRTH_MS + 9_000), world.tick(1, BIRTH_MS + 9_000));
+    for ticks in [vec![ahead.clone()], vec![ahead, beside]] {
+        world.apply(Kind::Ticks.number(), v1::Ticks { ticks }.encode_to_vec().into());
+        assert_eq!(world.log_time_ms(), BIRTH_MS);
+    }
+}
+
 // A node that lies, beside one that went down while its clock was an hour ahead.
 #[test]
 fn one_node_does_not_move_log_time_step_by_step_towards_a_clock_that_was_wrong() {

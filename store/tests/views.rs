@@ -127,26 +127,6 @@ fn readers_beside_a_writer_see_whole_commits_and_none_go_back() {
 }
 
 #[test]
-fn after_a_commit_that_failed_views_see_what_the_disk_holds() {
-    let disk = MemoryDisk::new();
-    let store = common::open_in_memory(&disk, 1);
-    commit(&store, &BTreeMap::from([(0, Some(Bytes::from_static(b"before")))]));
-    assert_eq!(
-        store.reader().get(&key(0)).unwrap(),
-        Some(Bytes::from_static(b"before"))
-    );
-    disk.set_full(true);
-    let changes = Changes {
-        records: BTreeMap::from([(key(0), Some(Bytes::from_static(b"after")))]),
-        ..Changes::default()
-    };
-    assert!(store.commit(changes, &[], Bytes::new()).is_err());
-    disk.set_full(false);
-    let read = store.reader().get(&key(0));
-    assert!(read.is_err() || read == Ok(Some(Bytes::from_static(b"before"))));
-}
-
-#[test]
 fn each_seeded_bug_is_found_by_its_test_here() {
     symbolon_sabotage::caught_in(file!());
 }
