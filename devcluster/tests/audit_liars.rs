@@ -7,27 +7,17 @@ use common::{Running, running, until};
 use std::path::Path;
 use std::time::{Duration, Instant};
 use symbolon_client::audit::{SignedReply, Wanted, prove};
-use symbolon_client::{Code, Error, Opened, PutOptions, Who};
+use symbolon_client::{Code, PutOptions, Who};
 
 const LIAR: u16 = 3;
-/// Slow in turn, so that the liar is asked as well.
-const SLOW: [u16; 2] = [1, 2];
+/// Stand still in turn, so that the liar is asked as well.
+const HONEST: [u16; 2] = [1, 2];
 const PROVEN_WITHIN: Duration = Duration::from_secs(15);
-
-/// Reads while one of the honest nodes is slow, so that the liar is among the two that answer.
-async fn read_slowly(run: &mut Running, slow: u16) -> Result<Opened, Error> {
-    run.cluster.pause(slow).unwrap();
-    let reader = run.reader.clone();
-    let reading = tokio::spawn(async move { reader.get("prod/key", None, "").await });
-    tokio::time::sleep(Duration::from_millis(300)).await;
-    run.cluster.resume(slow).unwrap();
-    reading.await.unwrap()
-}
 
 /// Reads until the liar has answered; what it signed.
 async fn receipt_of_the_liar(run: &mut Running) -> SignedReply {
     for read in 0..24 {
-        let opened = read_slowly(run, SLOW[read % 2]).await;
+        let opened = run.read_without(HONEST[read % 2], "prod/key").await;
         let opened = opened.unwrap_or_else(|error| panic!("{error}\n{}", run.logs()));
         if let Some(receipt) = opened.receipts.iter().find(|receipt| receipt.node == LIAR) {
             return SignedReply::of(receipt).unwrap();
@@ -84,8 +74,8 @@ async fn a_node_that_signs_another_history_of_its_audit_log_is_excluded_with_the
     while !caught(&run).await {
         assert!(begun.elapsed() < Duration::from_secs(60), "not caught\n{}", run.logs());
         read += 1;
-        // Once the liar is excluded, a read may fail while an honest node is slow.
-        let _ = read_slowly(&mut run, SLOW[read % 2]).await;
+        // Once the liar is excluded, a read may fail while an honest node stands still.
+        let _ = run.read_without(HONEST[read % 2], "prod/key").await;
     }
     run.writer.put("prod/key", b"y", PutOptions::default()).await.unwrap();
     assert_eq!(run.reader.get("prod/key", None, "").await.unwrap().value.expose(), b"y");
@@ -208,7 +198,7 @@ async fn a_node_that_hides_the_end_of_its_audit_log_is_named_by_receipt_and_by_a
     let culprit = &error.culprits[0];
     assert_eq!((culprit.who, culprit.evidence.len()), (Who::Node(LIAR), 1));
     // The others' logs verify, and they serve on.
-    for node in SLOW {
+    for node in HONEST {
         let verified = symbolon_client::audit::verify(&run.operator, node).await;
         assert!(verified.is_ok(), "node {node}: {}", verified.unwrap_err());
     }

@@ -10,7 +10,6 @@
 //! there. This file is the only one that builds entities; the same property test checks them against the schema.
 
 use std::collections::{BTreeMap, HashSet};
-use std::fmt::Write as _;
 use std::sync::{Arc, LazyLock};
 
 use cedar_policy_core::ast::{
@@ -100,7 +99,7 @@ fn principal_entity(request: &Request<'_>) -> Entity {
     Entity::new_with_attr_partial_value(
         principal.kind.entity().uid(principal.name),
         [
-            ("id".into(), text(&hex(principal.id))),
+            ("id".into(), text(&hex::encode(principal.id))),
             ("name".into(), text(principal.name)),
             ("owner".into(), text(principal.owner)),
             ("purpose".into(), text(principal.purpose)),
@@ -148,7 +147,7 @@ fn context(request: &Request<'_>) -> Result<Context, BuildError> {
             add("sourceRegion", Value::from(region));
         }
         add("tlsGroup", Value::from(tls_group));
-        add("clientKey", Value::from(hex(client_key)));
+        add("clientKey", Value::from(hex::encode(client_key)));
     }
     Ok(Context::Value(Arc::new(attributes)))
 }
@@ -173,14 +172,4 @@ fn address(text: &str) -> Result<Value, BuildError> {
 
 fn text(text: &str) -> PartialValue {
     Value::from(text).into()
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes
-        .iter()
-        .fold(String::with_capacity(bytes.len() * 2), |mut hex, byte| {
-            // Writing to a string cannot fail.
-            let _ = write!(hex, "{byte:02x}");
-            hex
-        })
 }

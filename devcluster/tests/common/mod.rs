@@ -15,7 +15,7 @@ pub mod writers;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
-use symbolon_client::{Client, Options, v1};
+use symbolon_client::{Client, Error, Opened, Options, v1};
 use symbolon_crypto::provider::AwsLc;
 use symbolon_crypto::sign::SigningKey;
 use symbolon_devcluster::{AgentSpec, Cluster, Spec};
@@ -94,6 +94,21 @@ impl Running {
         for node in self.cluster.nodes() {
             let audited = symbolon_client::audit::verify(&self.operator, node).await;
             assert!(audited.is_ok(), "node {node}: {}", audited.unwrap_err());
+        }
+    }
+
+    /// Reads while a node does not answer, so that the client asks the third. A node that stood still for a fixed time would
+    /// answer in time on a machine that is slow anyway, where a client waits longer before it asks.
+    pub async fn read_without(&mut self, node: u16, path: &str) -> Result<Opened, Error> {
+        self.cluster.pause(node).unwrap();
+        let (reader, path) = (self.reader.clone(), path.to_owned());
+        let mut reading = tokio::spawn(async move { reader.get(&path, None, "").await });
+        let read = tokio::time::timeout(Duration::from_secs(2), &mut reading).await;
+        self.cluster.resume(node).unwrap();
+        match read {
+            Ok(read) => read.unwrap(),
+            // The node may lead, or be needed against one that lies.
+            Err(_) => reading.await.unwrap(),
         }
     }
 
