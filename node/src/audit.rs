@@ -109,8 +109,7 @@ impl NodeAudit {
             return Ok(saved.note);
         }
         let root = self.log.root(size)?;
-        let name = origin(boot.signer.cluster, boot.signer.node);
-        let note = Bytes::from(Checkpoint::new(&name, size, root)?.sign(&boot.checkpoint));
+        let note = note(boot, size, root)?;
         self.log
             .save_checkpoint(&SavedCheckpoint {
                 size,
@@ -124,14 +123,15 @@ impl NodeAudit {
     /// A checkpoint over the first `size` leaves, signed by this boot; not kept.
     pub(crate) fn note_at(&self, boot: &Boot, size: u64) -> Result<(Bytes, TreeHead), CheckpointError> {
         let root = self.log.root(size)?;
+        Ok((note(boot, size, root)?, TreeHead { size, root }))
+    }
+
+    /// The same of the tree that a checkpoint shown with it goes on from.
+    pub(crate) fn start_at(&self, boot: &Boot, size: u64) -> Result<Bytes, CheckpointError> {
+        let root = self.log.root(size)?;
         #[cfg(feature = "sabotage")]
-        let root = match size < self.durable() {
-            true => crate::sabotage::earlier_root(root),
-            false => root,
-        };
-        let name = origin(boot.signer.cluster, boot.signer.node);
-        let note = Checkpoint::new(&name, size, root)?.sign(&boot.checkpoint);
-        Ok((note.into(), TreeHead { size, root }))
+        let root = crate::sabotage::earlier_root(root);
+        note(boot, size, root)
     }
 
     /// Whether the log begins with this tree.
@@ -163,6 +163,11 @@ impl NodeAudit {
     pub(crate) fn cosigned(&self) -> Result<Option<SavedCheckpoint>, AuditFault> {
         self.log.cosigned()
     }
+}
+
+fn note(boot: &Boot, size: u64, root: Hash) -> Result<Bytes, CheckpointError> {
+    let name = origin(boot.signer.cluster, boot.signer.node);
+    Ok(Checkpoint::new(&name, size, root)?.sign(&boot.checkpoint).into())
 }
 
 fn count(limit: u64) -> usize {

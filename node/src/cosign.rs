@@ -401,7 +401,7 @@ async fn offer(
             // It grew meanwhile, in another round.
             return Ok(None);
         }
-        start = member.audit.note_at(&member.boot, known.size)?.0;
+        start = member.audit.start_at(&member.boot, known.size)?;
         consistency = member.audit.consistency(known.size, head.size)?;
     }
     let offered = v1::Cosign {
@@ -465,7 +465,7 @@ async fn propose(
 ) -> Result<(), RoundError> {
     let (start, consistency) = match last {
         Some(last) => (
-            member.audit.note_at(&member.boot, last.size)?.0,
+            member.audit.start_at(&member.boot, last.size)?,
             member.audit.consistency(last.size, head.size)?,
         ),
         None => (Bytes::new(), Vec::new()),

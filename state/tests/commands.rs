@@ -323,14 +323,19 @@ fn idempotency_records_go_when_the_command_has_expired() {
     );
 }
 
+/// Applies one entry of clock readings; log time after it.
+fn log_ticks(world: &mut World, ticks: Vec<v1::Tick>) -> u64 {
+    world.apply(Kind::Ticks.number(), v1::Ticks { ticks }.encode_to_vec().into());
+    world.log_time_ms()
+}
+
 #[test]
 fn log_time_is_the_lower_median_and_never_goes_back() {
     let (mut world, _) = world();
     let mut after = |at: &[(usize, u64)]| {
         let ticks = at.iter().map(|(position, at)| world.tick(*position, BIRTH_MS + at));
         let ticks = ticks.collect();
-        world.apply(Kind::Ticks.number(), v1::Ticks { ticks }.encode_to_vec().into());
-        world.log_time_ms() - BIRTH_MS
+        log_ticks(&mut world, ticks) - BIRTH_MS
     };
     assert_eq!(after(&[(0, 50_000)]), 0, "one clock alone moves nothing");
     assert_eq!(after(&[(1, 3_000)]), 0, "nor beside what another showed before");
@@ -344,8 +349,7 @@ fn a_reading_that_was_logged_before_does_not_count_again_beside_another() {
     let (mut world, _) = world();
     let (ahead, beside) = (world.tick(0, BIRTH_MS + 9_000), world.tick(1, BIRTH_MS + 9_000));
     for ticks in [vec![ahead.clone()], vec![ahead, beside]] {
-        world.apply(Kind::Ticks.number(), v1::Ticks { ticks }.encode_to_vec().into());
-        assert_eq!(world.log_time_ms(), BIRTH_MS);
+        assert_eq!(log_ticks(&mut world, ticks), BIRTH_MS);
     }
 }
 
@@ -354,12 +358,11 @@ fn a_reading_that_was_logged_before_does_not_count_again_beside_another() {
 fn one_node_does_not_move_log_time_step_by_step_towards_a_clock_that_was_wrong() {
     let (mut world, _) = world();
     let ticks = vec![world.tick(0, BIRTH_MS + 1_000), world.tick(1, BIRTH_MS + 3_600_000)];
-    world.apply(Kind::Ticks.number(), v1::Ticks { ticks }.encode_to_vec().into());
+    log_ticks(&mut world, ticks);
     for second in 2..100 {
         let lie = world.log_time_ms() + 59_000;
         let ticks = vec![world.tick(0, BIRTH_MS + second * 1_000), world.tick(2, lie)];
-        world.apply(Kind::Ticks.number(), v1::Ticks { ticks }.encode_to_vec().into());
-        assert_eq!(world.log_time_ms(), BIRTH_MS + second * 1_000);
+        assert_eq!(log_ticks(&mut world, ticks), BIRTH_MS + second * 1_000);
     }
 }
 
@@ -370,26 +373,19 @@ fn clocks_that_were_an_hour_ahead_one_after_the_other_and_are_right_again_do_not
     let at = BIRTH_MS + 1_000;
     for wrong in 0..2 {
         let ticks = vec![world.tick(wrong, at + hour)];
-        world.apply(Kind::Ticks.number(), v1::Ticks { ticks }.encode_to_vec().into());
+        log_ticks(&mut world, ticks);
         world.tick_all(at);
     }
     assert_eq!(world.log_time_ms(), at);
     let ticks = vec![world.tick(0, at), world.tick(1, at + 5_000), world.tick(2, at + 5_000)];
-    let (kind, older) = (
-        Kind::Ticks.number(),
-        v1::Ticks {
-            ticks: ticks[..1].to_vec(),
-        },
-    );
-    world.apply(kind, v1::Ticks { ticks }.encode_to_vec().into());
-    assert_eq!(world.log_time_ms(), at + 5_000);
-    world.apply(kind, older.encode_to_vec().into());
-    let again = vec![older.ticks[0].clone(), world.tick(1, at + 4_000)];
-    world.apply(kind, v1::Ticks { ticks: again }.encode_to_vec().into());
+    let older = ticks[0].clone();
+    assert_eq!(log_ticks(&mut world, ticks), at + 5_000);
+    log_ticks(&mut world, vec![older.clone()]);
+    let again = vec![older, world.tick(1, at + 4_000)];
+    log_ticks(&mut world, again);
     let ticks = vec![world.tick(0, at + 9_000), world.tick(1, at + 9_000)];
-    world.apply(kind, v1::Ticks { ticks }.encode_to_vec().into());
     assert_eq!(
-        world.log_time_ms(),
+        log_ticks(&mut world, ticks),
         at + 9_000,
         "a reading of before that is told again changes nothing"
     );
@@ -400,16 +396,14 @@ fn after_a_long_outage_t_clocks_must_agree_before_log_time_jumps() {
     let (mut world, _) = world();
     let hour = 3_600_000;
     let ticks = vec![world.tick(0, BIRTH_MS + hour), world.tick(1, BIRTH_MS + 5 * hour)];
-    world.apply(Kind::Ticks.number(), v1::Ticks { ticks }.encode_to_vec().into());
-    assert_eq!(world.log_time_ms(), BIRTH_MS, "they are four hours apart");
+    assert_eq!(log_ticks(&mut world, ticks), BIRTH_MS, "they are four hours apart");
     let ticks = vec![
         world.tick(0, BIRTH_MS + hour + 1_000),
         world.tick(1, BIRTH_MS + 5 * hour),
         world.tick(2, BIRTH_MS + hour + 5_000),
     ];
-    world.apply(Kind::Ticks.number(), v1::Ticks { ticks }.encode_to_vec().into());
     assert_eq!(
-        world.log_time_ms(),
+        log_ticks(&mut world, ticks),
         BIRTH_MS + hour + 1_000,
         "the lowest of t that agree"
     );
@@ -421,15 +415,15 @@ fn two_clocks_that_are_an_hour_ahead_at_different_times_do_not_move_log_time() {
     let (mut world, _) = world();
     let hour = 3_600_000;
     let ticks = vec![world.tick(0, BIRTH_MS + 1_000), world.tick(1, BIRTH_MS + hour)];
-    world.apply(Kind::Ticks.number(), v1::Ticks { ticks }.encode_to_vec().into());
+    log_ticks(&mut world, ticks);
     let ticks = vec![world.tick(0, BIRTH_MS + 5_000), world.tick(2, BIRTH_MS + hour + 5_000)];
-    world.apply(Kind::Ticks.number(), v1::Ticks { ticks }.encode_to_vec().into());
+    log_ticks(&mut world, ticks);
     assert!(world.log_time_ms() <= BIRTH_MS + 5_000, "{}", world.log_time_ms());
     let twice = vec![
         world.tick(2, BIRTH_MS + hour + 6_000),
         world.tick(2, BIRTH_MS + hour + 7_000),
     ];
-    world.apply(Kind::Ticks.number(), v1::Ticks { ticks: twice }.encode_to_vec().into());
+    log_ticks(&mut world, twice);
     assert!(
         world.log_time_ms() <= BIRTH_MS + 5_000,
         "one node's readings are one clock's"
@@ -444,8 +438,7 @@ fn a_tick_of_an_earlier_boot_or_by_another_node_counts_nothing() {
     let mut forged = world.tick(1, BIRTH_MS + 1_000);
     forged.node = 3;
     let ticks = vec![old, forged, world.tick(1, BIRTH_MS + 1_000)];
-    world.apply(Kind::Ticks.number(), v1::Ticks { ticks }.encode_to_vec().into());
-    assert_eq!(world.log_time_ms(), BIRTH_MS);
+    assert_eq!(log_ticks(&mut world, ticks), BIRTH_MS);
 }
 
 #[test]
