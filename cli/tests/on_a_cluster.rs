@@ -227,7 +227,8 @@ fn without_any_node(world: &World) {
         "each address with its cause: {told}"
     );
     assert!(told.contains("symbolon doctor"), "{told}");
-    assert!(since.elapsed() < Duration::from_millis(3500), "{:?}", since.elapsed());
+    // Unless told otherwise it asks for 10 s; a busy machine takes seconds to start a process.
+    assert!(since.elapsed() < Duration::from_secs(6), "{:?} of 2 s", since.elapsed());
 }
 
 /// The signature of somebody else would not count, so that it is not made.

@@ -384,18 +384,25 @@ async fn a_node_that_does_not_say_what_it_recorded_is_soon_asked_last() {
         ..options()
     };
     let client = cluster.client_of(cluster.bot.clone(), quick).await.unwrap();
+    let ten = async || {
+        let since = Instant::now();
+        for _ in 0..10 {
+            client.put(PATH, b"value", PutOptions::default()).await.unwrap();
+        }
+        since.elapsed()
+    };
+    let usual = ten().await;
     for silent in [1, 3] {
         cluster.all_behave(|node| node.silent = false);
         cluster.behave(silent, |node| node.silent = true);
         for _ in 0..2 {
             client.put(PATH, b"value", PutOptions::default()).await.unwrap();
         }
-        let since = Instant::now();
-        for _ in 0..10 {
-            client.put(PATH, b"value", PutOptions::default()).await.unwrap();
-        }
-        let (took, spare_delay) = (since.elapsed(), options().spare_delay);
-        assert!(took < spare_delay * 5, "{took:?} with node {silent} silent");
+        let (took, waits) = (ten().await, options().spare_delay * 5);
+        assert!(
+            took < usual * 2 + waits,
+            "{took:?} with node {silent} silent, {usual:?} without"
+        );
     }
 }
 
@@ -497,11 +504,8 @@ async fn one_deadline_bounds_connecting_asking_and_writing_together() {
         matches!(late.code, Code::NoQuorum | Code::Unreachable),
         "nothing was sent that could have an effect: {late}"
     );
-    assert!(
-        started.elapsed() < Duration::from_millis(2900),
-        "{:?}",
-        started.elapsed()
-    );
+    // Asking or writing alone may take 20 s.
+    assert!(started.elapsed() < Duration::from_secs(6), "{:?}", started.elapsed());
 }
 
 #[tokio::test]
