@@ -10,6 +10,7 @@ use rocksdb::checkpoint::Checkpoint;
 use rocksdb::{DB, Options};
 use symbolon_consensus::StoreFault;
 
+use crate::limits::BLOCK_CACHE_BYTES;
 use crate::rocks::{DATABASE, database_options, descriptors};
 
 /// Why a backup was not made or not put back.
@@ -52,7 +53,7 @@ pub fn backup(store: &Path, to: &Path) -> Result<(), BackupError> {
         let mut options = database_options();
         options.create_if_missing(false);
         // Opening takes the lock that a running node holds.
-        let db = DB::open_cf_descriptors(&options, &database, descriptors())
+        let db = DB::open_cf_descriptors(&options, &database, descriptors(BLOCK_CACHE_BYTES))
             .map_err(crate::rocks::fault::io("opening the store"))?;
         Checkpoint::new(&db)
             .and_then(|checkpoint| checkpoint.create_checkpoint(to.join(DATABASE)))

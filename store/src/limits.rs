@@ -41,6 +41,9 @@ pub const WAL_BYTES_MAX: u64 = 64 * 1024 * 1024;
 /// Files the database holds open.
 pub const OPEN_FILES_MAX: i32 = 256;
 
+/// Cached blocks of a kept state: it is read from one end to the other.
+pub const FROZEN_CACHE_BYTES: usize = 1024 * 1024;
+
 /// Files a kept state holds open.
 pub const FROZEN_OPEN_FILES_MAX: i32 = 32;
 

@@ -45,7 +45,8 @@ impl RocksEngine {
         let database = path.join(DATABASE);
         // RocksDB syncs what is in its folder, not the name of the folder itself.
         make_durably(&database)?;
-        let db = DB::open_cf_descriptors(&database_options(), &database, descriptors()).map_err(io("opening"))?;
+        let db = DB::open_cf_descriptors(&database_options(), &database, descriptors(BLOCK_CACHE_BYTES))
+            .map_err(io("opening"))?;
         let db = Arc::new(Database::from(db));
         let marks = Marks::open(path)?;
         Ok(Self {
@@ -77,9 +78,10 @@ pub(crate) fn database_options() -> Options {
     options
 }
 
-/// Column families and their options.
-pub(crate) fn descriptors() -> Vec<ColumnFamilyDescriptor> {
-    let cache = Cache::new_lru_cache(BLOCK_CACHE_BYTES);
+/// Column families and their options, with one cache of so many bytes for all of them: without it each would have one of
+/// 32 MiB.
+pub(crate) fn descriptors(cache_bytes: usize) -> Vec<ColumnFamilyDescriptor> {
+    let cache = Cache::new_lru_cache(cache_bytes);
     let spaces = Space::ALL.iter().map(|space| space.name());
     // RocksDB insists on a family of this name; nothing is kept in it.
     let names = std::iter::once("default").chain(spaces);
