@@ -57,7 +57,7 @@ async fn a_node_that_releases_without_writing_it_down_is_named_by_its_own_receip
     assert_eq!(culprit.evidence.len(), 1, "its signed reply shows it to others");
 
     // The other node's record of the same kind is proven all the same.
-    let opened = run.reader.get("prod/key", None, "").await.unwrap();
+    let opened = run.read("prod/key", None).await.unwrap();
     let honest = opened.receipts.iter().find(|receipt| receipt.node != LIAR).unwrap();
     let wanted = Wanted::Receipt(SignedReply::of(honest).unwrap());
     let proven = prove(&run.reader, &wanted, PROVEN_WITHIN).await;
@@ -78,7 +78,7 @@ async fn a_node_that_signs_another_history_of_its_audit_log_is_excluded_with_the
         let _ = run.read_without(HONEST[read % 2], "prod/key").await;
     }
     run.writer.put("prod/key", b"y", PutOptions::default()).await.unwrap();
-    assert_eq!(run.reader.get("prod/key", None, "").await.unwrap().value.expose(), b"y");
+    assert_eq!(run.read("prod/key", None).await.unwrap().value.expose(), b"y");
 
     // It stays excluded after a restart of those who caught it: the evidence is on their disks.
     run.cluster.kill(LIAR).unwrap();
@@ -160,7 +160,7 @@ async fn a_node_whose_audit_log_was_put_back_is_found_out_and_named() {
         );
     }
     run.writer.put("prod/key", b"y", PutOptions::default()).await.unwrap();
-    assert_eq!(run.reader.get("prod/key", None, "").await.unwrap().value.expose(), b"y");
+    assert_eq!(run.read("prod/key", None).await.unwrap().value.expose(), b"y");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -203,5 +203,5 @@ async fn a_node_that_hides_the_end_of_its_audit_log_is_named_by_receipt_and_by_a
         assert!(verified.is_ok(), "node {node}: {}", verified.unwrap_err());
     }
     run.writer.put("prod/key", b"y", PutOptions::default()).await.unwrap();
-    assert_eq!(run.reader.get("prod/key", None, "").await.unwrap().value.expose(), b"y");
+    assert_eq!(run.read("prod/key", None).await.unwrap().value.expose(), b"y");
 }

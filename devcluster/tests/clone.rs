@@ -118,7 +118,7 @@ async fn of_a_node_and_its_clone_never_both_count_and_the_loser_says_so() {
             .is_ok_and(|answer| answer.status == 200);
         assert!(!(original && beside), "both serve\n{}\n{}", clone.log(), run.logs());
         // Each read takes one fragment of each index at most: more would not combine, or blame somebody.
-        let opened = run.reader.get("prod/a", None, "").await.unwrap();
+        let opened = run.read("prod/a", None).await.unwrap();
         assert_eq!(opened.value.expose(), b"first");
         assert!(opened.culprits.is_empty(), "{:?}", opened.culprits);
         let health = run.cluster.http(CLONED, "/health").await.unwrap();
@@ -134,7 +134,7 @@ async fn of_a_node_and_its_clone_never_both_count_and_the_loser_says_so() {
         .put("prod/a", b"second", PutOptions::default())
         .await
         .unwrap();
-    let opened = run.reader.get("prod/a", None, "").await.unwrap();
+    let opened = run.read("prod/a", None).await.unwrap();
     assert_eq!(opened.value.expose(), b"second");
     let status = run.operator.status().await;
     let of = |node: u16| status.iter().find(|(of, _)| *of == node).map(|(_, status)| status);

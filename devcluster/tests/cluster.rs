@@ -334,7 +334,7 @@ async fn a_node_that_was_started_again_releases_nothing_until_all_others_have_to
     assert!(metrics.contains("releases_total 0\n"), "{metrics}");
     run.cluster.start(3).unwrap();
     run.cluster.wait_ready(SOON).await.unwrap();
-    assert_eq!(run.reader.get("prod/key", None, "").await.unwrap().value.expose(), b"x");
+    assert_eq!(run.read("prod/key", None).await.unwrap().value.expose(), b"x");
     run.audit_logs_verify().await;
 }
 

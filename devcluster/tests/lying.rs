@@ -93,7 +93,7 @@ async fn statements_as_large_as_a_message_keep_nothing_else_from_being_told() {
         .put("prod/key", b"after", PutOptions::default())
         .await
         .unwrap();
-    let opened = run.reader.get("prod/key", None, "").await.unwrap();
+    let opened = run.read("prod/key", None).await.unwrap();
     assert_eq!(opened.value.expose(), b"after");
     for node in [1, 2] {
         for unheard in ["at once", "clock readings were not logged"] {
@@ -225,7 +225,7 @@ async fn a_node_that_says_done_and_hands_commands_to_nobody_revokes_all_the_same
         let path = format!("prod/key-{round}");
         let put = run.writer.put(&path, b"value", PutOptions::default()).await;
         put.unwrap_or_else(|error| panic!("{error}\n{}", run.logs()));
-        assert_eq!(run.reader.get(&path, None, "").await.unwrap().value.expose(), b"value");
+        assert_eq!(run.read(&path, None).await.unwrap().value.expose(), b"value");
         run.writer.delete(&path, &[]).await.unwrap();
         let gone = run.reader.get(&path, None, "").await.unwrap_err();
         assert_eq!(gone.code, Code::NotFound, "{gone}");
@@ -276,5 +276,5 @@ async fn a_node_whose_agreement_ends_by_a_panic_ends_itself_and_the_others_serve
     assert_eq!(status.code(), Some(1), "{}", run.logs());
     let log = log(&run, LIAR);
     assert!(log.contains("agreement ended by a panic"), "{log}");
-    assert_eq!(run.reader.get("prod/key", None, "").await.unwrap().value.expose(), b"x");
+    assert_eq!(run.read("prod/key", None).await.unwrap().value.expose(), b"x");
 }

@@ -65,8 +65,8 @@ async fn the_first_of_four_stays(run: &Running, probe: &str) -> bool {
             latest = put.version;
         }
     }
-    assert_eq!(run.reader.get(&path, None, "").await.unwrap().version, latest);
-    match run.reader.get(&path, Some(latest - 3), "").await {
+    assert_eq!(run.read(&path, None).await.unwrap().version, latest);
+    match run.read(&path, Some(latest - 3)).await {
         Ok(opened) => {
             assert_eq!(opened.value.expose(), b"value");
             true

@@ -15,7 +15,7 @@ pub mod writers;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
-use symbolon_client::{Client, Error, Opened, Options, v1};
+use symbolon_client::{Client, Code, Error, Opened, Options, v1};
 use symbolon_crypto::provider::AwsLc;
 use symbolon_crypto::sign::SigningKey;
 use symbolon_devcluster::{AgentSpec, Cluster, Spec};
@@ -94,6 +94,19 @@ impl Running {
         for node in self.cluster.nodes() {
             let audited = symbolon_client::audit::verify(&self.operator, node).await;
             assert!(audited.is_ok(), "node {node}: {}", audited.unwrap_err());
+        }
+    }
+
+    /// Reads, again while nobody can say that it is fresh: between two leaders, whose change a slow disk may bring about.
+    pub async fn read(&self, path: &str, version: Option<u64>) -> Result<Opened, Error> {
+        let begun = Instant::now();
+        loop {
+            match self.reader.get(path, version, "").await {
+                Err(error)
+                    if matches!(error.code, Code::NotFresh | Code::NoQuorum)
+                        && begun.elapsed() < Duration::from_secs(60) => {}
+                read => return read,
+            }
         }
     }
 

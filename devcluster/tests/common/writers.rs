@@ -62,13 +62,13 @@ impl Writers {
 /// node is blamed.
 pub async fn all_there(run: &Running, acknowledged: &Acknowledged) {
     for (path, (version, value)) in acknowledged {
-        let latest = run.reader.get(path, None, "").await.unwrap();
+        let latest = run.read(path, None).await.unwrap();
         assert!(
             latest.version >= *version,
             "{path}: version {version} was acknowledged, {} is there",
             latest.version
         );
-        let that = run.reader.get(path, Some(*version), "").await.unwrap();
+        let that = run.read(path, Some(*version)).await.unwrap();
         assert_eq!(that.value.expose(), value.as_bytes(), "{path} version {version}");
         assert!(
             that.culprits.is_empty(),
