@@ -112,6 +112,9 @@ impl Done {
     }
 }
 
+/// How often a write is tried that only fills.
+const FILL_TRIES: u32 = 3;
+
 /// Writes the secrets from `first` on that reads choose among.
 pub(crate) async fn fill(client: &Client, paths: Paths, first: usize, value: &Bytes) -> Result<(), LoadError> {
     let next = Arc::new(AtomicU64::new(first as u64));
@@ -124,8 +127,16 @@ pub(crate) async fn fill(client: &Client, paths: Paths, first: usize, value: &By
                 if number >= paths.count {
                     return Ok(());
                 }
-                let put = client.put(&paths.path(number), &value, put_options()).await;
-                put.map_err(|error| LoadError::First(error.into()))?;
+                let path = paths.path(number);
+                // A leader may change on the way; a second version harms nothing here.
+                let mut tries = 0;
+                while let Err(error) = client.put(&path, &value, put_options()).await {
+                    tries += 1;
+                    if tries == FILL_TRIES {
+                        return Err(LoadError::First(error.into()));
+                    }
+                    eprintln!("again: {path}: {error}");
+                }
             }
         });
     }

@@ -81,6 +81,9 @@ pub const TERMS_AHEAD_MAX: u64 = 1 << 24;
 /// Records hashed or copied before other tasks get their turn.
 pub const RECORDS_PER_TURN: usize = 256;
 
+/// Of the time that a pass over a kept state takes it works one part in so many.
+pub const DESCRIBING_SHARE: u32 = 4;
+
 const _: () = assert!(PAYLOAD_BYTES_MAX < APPEND_BYTES_MAX);
 const _: () = assert!(RECORD_BYTES_MAX < CHUNK_BYTES_MAX);
 const _: () = assert!(APPEND_BYTES_MAX + PAYLOAD_BYTES_MAX + APPEND_ENTRIES_MAX * 64 < FRAME_BYTES_MAX);

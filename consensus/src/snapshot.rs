@@ -7,10 +7,11 @@ use std::sync::Arc;
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 use sha2::{Digest, Sha256};
+use tokio::time::Instant;
 
 use crate::chain::{ChainValue, absorb, membership_bytes, membership_from_bytes};
 use crate::entry::{AppliedState, put_log_id};
-use crate::limits::{CHUNK_BYTES_MAX, RECORDS_PER_TURN};
+use crate::limits::{CHUNK_BYTES_MAX, DESCRIBING_SHARE, RECORDS_PER_TURN};
 use crate::records::Record;
 use crate::storage::{Frozen, Staging, StoreFault};
 use crate::types::{RaftSnapshotMeta, StoredMembership, log_id, term_of};
@@ -244,12 +245,14 @@ impl StateRoot {
     }
 }
 
-/// Describes a frozen state, which takes a pass over all its records. Yields to other tasks on the way.
+/// Describes a frozen state, which takes a pass over all its records. It may take minutes, and the processors are needed
+/// more for what goes on meanwhile: of each stretch of time it works a [`DESCRIBING_SHARE`]th at most.
 pub(crate) async fn describe(frozen: &dyn Frozen, incarnation: u64) -> Result<SnapshotMeta, StoreFault> {
     let applied = AppliedState::decode(&frozen.applied()?)?;
     let mut root = StateRoot::default();
     let mut after: Option<Vec<u8>> = None;
     loop {
+        let begun = Instant::now();
         let records = frozen.scan(after.as_deref(), RECORDS_PER_TURN, CHUNK_BYTES_MAX)?;
         let Some((last, _)) = records.last() else { break };
         after = Some(last.clone());
@@ -259,7 +262,12 @@ pub(crate) async fn describe(frozen: &dyn Frozen, incarnation: u64) -> Result<Sn
                 kind: 0,
             });
         }
-        tokio::task::yield_now().await;
+        // On a busy machine the turn took longer, and so does the pause. Virtual time stands still in between.
+        let pause = begun.elapsed().saturating_mul(DESCRIBING_SHARE - 1);
+        match pause.is_zero() {
+            true => tokio::task::yield_now().await,
+            false => tokio::time::sleep(pause).await,
+        }
     }
     Ok(SnapshotMeta {
         incarnation,

@@ -377,6 +377,9 @@ pub(crate) async fn announce(member: Arc<Member>) {
     }
 }
 
+/// Marks that could have been set while the one before was described, after which the next one is set all the same.
+const DESCRIBING_PATIENCE: u64 = 8;
+
 /// Signs marks as their state root becomes known, and takes them over once t nodes vouch for them; the leader sets a
 /// mark every `entries` entries and every `bytes` of them: the log is purged behind marks.
 pub(crate) async fn marks(member: Arc<Member>, entries: u64, bytes: u64) {
@@ -415,10 +418,15 @@ pub(crate) async fn marks(member: Arc<Member>, entries: u64, bytes: u64) {
             }
         }
         let applied = member.shown.load().applied;
-        let last = newest.map_or(0, |meta| meta.index).max(proposed);
+        let described = newest.map_or(0, |meta| meta.index);
+        let last = described.max(proposed);
+        // While nodes describe the mark before they pass over the next one. If this one never comes to the end of it, another
+        // one is set all the same.
+        let times = if proposed > described { DESCRIBING_PATIENCE } else { 1 };
         let leads = member.consensus.leader() == Some(u64::from(member.node));
         let log_grown = member.consensus.log_grown();
-        let due = applied >= last.saturating_add(entries) || log_grown - grown >= bytes;
+        let due = applied >= last.saturating_add(entries.saturating_mul(times))
+            || log_grown - grown >= bytes.saturating_mul(times);
         if leads && due {
             match submit::propose_here(&member, Kind::SnapshotMark.number(), Bytes::new()).await {
                 Ok(done) => (proposed, grown) = (done.index, log_grown),

@@ -139,6 +139,8 @@ pub struct Machine {
     pub(crate) policy_version: u64,
     pub(crate) level: u32,
     pub(crate) boots: BTreeMap<u16, BootView>,
+    /// Up to this key all that fell due is gone. Nothing comes there any more: what is added falls due after log time.
+    swept: Option<Vec<u8>>,
 }
 
 impl Machine {
@@ -172,6 +174,7 @@ impl Machine {
             policy_version,
             level: known(query::feature_level(view)?)?,
             boots,
+            swept: None,
         })
     }
 
@@ -297,8 +300,33 @@ impl Machine {
         }
         clock.advance(self.roster.threshold.into(), times.into_values().collect());
         clock.write(records);
-        drop_due(records, clock.log_time_ms())?;
+        self.drop_due(records, clock.log_time_ms())?;
         Ok(Vec::new())
+    }
+
+    /// Drops what has fallen due: idempotency records, and sessions with nothing pending.
+    fn drop_due(&mut self, records: &mut dyn Records, now_ms: u64) -> Result<(), Fault> {
+        let mut dropped = 0;
+        while dropped < DUE_PER_TICK_MAX {
+            // Not from the start: until its files are merged, a disk passes over each record that was deleted there, and
+            // after minutes of writes that took longer than all else. Short pages: most ticks find nothing due.
+            let page = records.scan(&[keys::DUE], self.swept.as_deref(), DUE_PAGE)?;
+            let full = page.len() == DUE_PAGE;
+            for (due, _) in page {
+                let (time, record) = keys::split_due(&due).ok_or(Fault::Corrupt { kind: keys::DUE })?;
+                if time > now_ms {
+                    return Ok(());
+                }
+                drop_record(records, now_ms, record)?;
+                records.delete(due.clone());
+                self.swept = Some(due);
+                dropped += 1;
+            }
+            if !full {
+                return Ok(());
+            }
+        }
+        Ok(())
     }
 
     /// Raises the feature level if every node's current boot supports it.
@@ -329,29 +357,6 @@ fn known(in_force: u32) -> Result<u32, Fault> {
         return Err(Fault::NewerLevel { in_force, known });
     }
     Ok(in_force)
-}
-
-/// Drops what has fallen due: idempotency records, and sessions with nothing pending.
-fn drop_due(records: &mut dyn Records, now_ms: u64) -> Result<(), Fault> {
-    let mut dropped = 0;
-    while dropped < DUE_PER_TICK_MAX {
-        // Short pages: most ticks find nothing due.
-        let page = records.scan(&[keys::DUE], None, DUE_PAGE)?;
-        let full = page.len() == DUE_PAGE;
-        for (due, _) in page {
-            let (time, record) = keys::split_due(&due).ok_or(Fault::Corrupt { kind: keys::DUE })?;
-            if time > now_ms {
-                return Ok(());
-            }
-            drop_record(records, now_ms, record)?;
-            records.delete(due);
-            dropped += 1;
-        }
-        if !full {
-            return Ok(());
-        }
-    }
-    Ok(())
 }
 
 fn drop_record(records: &mut dyn Records, now_ms: u64, record: &[u8]) -> Result<(), Fault> {

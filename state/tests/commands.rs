@@ -3,9 +3,11 @@
 
 use bytes::Bytes;
 use prost::Message;
-use symbolon_state::entry::Kind;
-use symbolon_state::query;
-use symbolon_state::testing::{Author, BIRTH_MS, World, sign};
+use std::cell::Cell;
+use std::collections::BTreeSet;
+use std::ops::Bound;
+use symbolon_state::testing::{Author, BIRTH_MS, MemoryRecords, World, sign};
+use symbolon_state::{Entry, Fault, Kind, Records, View, query};
 use symbolon_wire::Code;
 use symbolon_wire::command::encode_body;
 use symbolon_wire::ids::{ClusterId, PrincipalKind};
@@ -321,6 +323,92 @@ fn idempotency_records_go_when_the_command_has_expired() {
         Code::Expired as u32,
         "and cannot be replayed after"
     );
+}
+
+/// Records on a disk that never merges its files: what was deleted is passed over by whoever reads across it.
+struct Unmerged<'a> {
+    records: &'a mut MemoryRecords,
+    deleted: &'a mut BTreeSet<Vec<u8>>,
+    passed_over: Cell<usize>,
+}
+
+impl View for Unmerged<'_> {
+    fn get(&self, key: &[u8]) -> Result<Option<Bytes>, Fault> {
+        self.records.get(key)
+    }
+
+    fn scan(&self, prefix: &[u8], after: Option<&[u8]>, limit: usize) -> Result<Vec<(Vec<u8>, Bytes)>, Fault> {
+        let found = self.records.scan(prefix, after, limit)?;
+        let from = after.unwrap_or(prefix).to_vec();
+        let until = found.last().map_or(vec![prefix[0] + 1], |(last, _)| last.clone());
+        let between = (Bound::Excluded(from), Bound::Excluded(until));
+        let passed = self.deleted.range(between).count();
+        self.passed_over.set(self.passed_over.get() + passed);
+        Ok(found)
+    }
+
+    fn name_get(&self, kind: u8, parent: &[u8], name: &[u8]) -> Result<Option<Bytes>, Fault> {
+        self.records.name_get(kind, parent, name)
+    }
+
+    fn names(
+        &self,
+        kind: u8,
+        parent: &[u8],
+        after: Option<&[u8]>,
+        limit: usize,
+    ) -> Result<Vec<(Vec<u8>, Bytes)>, Fault> {
+        self.records.names(kind, parent, after, limit)
+    }
+}
+
+impl Records for Unmerged<'_> {
+    fn put(&mut self, key: Vec<u8>, value: Bytes) {
+        self.records.put(key, value);
+    }
+
+    fn delete(&mut self, key: Vec<u8>) {
+        self.deleted.insert(key.clone());
+        self.records.delete(key);
+    }
+
+    fn name_put(&mut self, kind: u8, parent: &[u8], name: &[u8], value: Bytes) {
+        self.records.name_put(kind, parent, name, value);
+    }
+
+    fn name_delete(&mut self, kind: u8, parent: &[u8], name: &[u8]) {
+        self.records.name_delete(kind, parent, name);
+    }
+}
+
+// After five minutes of writes, when the first of them expired, three nodes did nothing else any more.
+#[test]
+fn what_expired_before_is_not_passed_over_again_at_each_tick() {
+    let (mut world, mut agent) = world();
+    let mut deleted = BTreeSet::new();
+    for minute in 1..=3 {
+        for _ in 0..200 {
+            let payload = session(&mut world, &mut agent);
+            let command = world.command(payload, &[&agent]);
+            assert_eq!(world.submit(&command).code, 0);
+        }
+        world.now_ms = BIRTH_MS + minute * 61_000;
+        let ticks = (0..3).map(|position| world.tick(position, world.now_ms)).collect();
+        let entry = Entry {
+            index: 1_000_000 + minute,
+            kind: Kind::Ticks.number(),
+            payload: v1::Ticks { ticks }.encode_to_vec().into(),
+            chain: [0; 32],
+        };
+        let mut disk = Unmerged {
+            records: &mut world.records,
+            deleted: &mut deleted,
+            passed_over: Cell::new(0),
+        };
+        world.machine.apply(&mut disk, &entry).unwrap();
+        assert_eq!(disk.passed_over.get(), 0, "in minute {minute}");
+        assert!(deleted.len() as u64 >= minute * 400, "records and when they fall due");
+    }
 }
 
 /// Applies one entry of clock readings; log time after it.
