@@ -1,13 +1,13 @@
 //! The state as openraft sees it: entries applied in batches, chained, and frozen where an entry marks it.
 
 use std::io;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, Weak};
 
 use bytes::Bytes;
 use futures::{Stream, StreamExt};
 use openraft::storage::{ApplyResponder, EntryResponder, RaftSnapshotBuilder, RaftStateMachine};
 use tokio::sync::watch;
+use tokio::task::JoinSet;
 
 use crate::chain::{self, ChainValue};
 use crate::entry::{AppliedState, kind_and_bytes};
@@ -43,8 +43,9 @@ struct Shared {
     fault: Arc<FaultCell>,
     incarnation: u64,
     snapshots: Mutex<Snapshots>,
-    /// A state is being described. One at a time: each keeps a state, and takes a pass over all of it.
-    describing: AtomicBool,
+    /// States that are being described. One mark at a time: each keeps a state, and takes a pass over all of it. None of
+    /// them outlives the member.
+    describing: Mutex<JoinSet<()>>,
     marks: watch::Sender<Option<SnapshotMeta>>,
 }
 
@@ -107,7 +108,7 @@ impl StateAdapter {
         let (marks, watcher) = watch::channel(None);
         let shared = Shared {
             snapshots: Mutex::default(),
-            describing: AtomicBool::new(false),
+            describing: Mutex::default(),
             store,
             progress,
             fault,
@@ -153,7 +154,7 @@ impl StateAdapter {
             }
             let newer = marked.as_ref().is_none_or(|meta| meta.index < index);
             if found == (None, None) && newer {
-                Arc::clone(shared).describe_in_background(frozen);
+                shared.describe_in_background(frozen);
             } else if found == (None, None) {
                 continue;
             }
@@ -232,10 +233,10 @@ impl StateAdapter {
         shared.store.commit(changes, &chain_values, state.encode())?;
         self.known = known;
         self.applied = Some(state);
-        let busy = shared.describing.load(Ordering::Relaxed);
+        let busy = mark && shared.is_describing();
         #[cfg(feature = "sabotage")]
         let busy = busy && !symbolon_sabotage::Bug::EveryMarkKept.on();
-        if mark && busy {
+        if busy {
             // The leader sets marks thousands of entries apart; one that comes sooner is not worth a state of its own.
             tracing::warn!(
                 index = last.index,
@@ -243,7 +244,7 @@ impl StateAdapter {
             );
         } else if mark {
             let frozen = shared.store.freeze(last.index)?;
-            Arc::clone(&shared).describe_in_background(frozen);
+            shared.describe_in_background(frozen);
         }
         // Whoever waits for the index finds there what was decided there: rights, for one.
         machine.published(last.index);
@@ -328,20 +329,27 @@ impl StateAdapter {
 
 impl Shared {
     /// Computes the state root of a mark while entries go on being applied, then announces it.
-    fn describe_in_background(self: Arc<Self>, frozen: Arc<dyn Frozen>) {
-        self.describing.store(true, Ordering::Relaxed);
-        tokio::spawn(async move {
+    fn describe_in_background(self: &Arc<Self>, frozen: Arc<dyn Frozen>) {
+        let (shared, incarnation) = (Arc::downgrade(self), self.incarnation);
+        lock(&self.describing).spawn(async move {
             let index = frozen.index();
-            let described = match describe(&*frozen, self.incarnation).await {
-                Ok(meta) => self.remember_mark(Kept { meta, frozen }).await,
+            let described = describe(&*frozen, incarnation).await;
+            let Some(shared) = shared.upgrade() else { return };
+            let described = match described {
+                Ok(meta) => shared.remember_mark(Kept { meta, frozen }).await,
                 Err(fault) => Err(fault),
             };
             if let Err(fault) = described {
                 // The log stays unpurged until a later mark succeeds: safe, and visible in metrics and here.
                 tracing::warn!(index, %fault, "the state at this mark could not be described");
             }
-            self.describing.store(false, Ordering::Relaxed);
         });
+    }
+
+    fn is_describing(&self) -> bool {
+        let mut describing = lock(&self.describing);
+        while describing.try_join_next().is_some() {}
+        !describing.is_empty()
     }
 
     async fn remember_mark(&self, kept: Kept) -> Result<(), StoreFault> {

@@ -13,8 +13,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use common::{
-    KIND_MARK, Keys, NAME_KIND, Net, PARENT, Word, certainly, eventually, mark, members, open, open_in_memory, propose,
-    put, settings, start, start_with,
+    KIND_MARK, Keys, MANY, NAME_KIND, Net, PARENT, Word, certainly, eventually, many, mark, members, open,
+    open_in_memory, propose, put, settings, start, start_with,
 };
 use symbolon_consensus::limits::VITAL_BYTES_MAX;
 use symbolon_consensus::{Consensus, Payload, ProposeError, SnapshotRefused, Storage};
@@ -320,6 +320,28 @@ async fn marks_that_follow_each_other_closely_keep_few_states() {
         }
     }
     assert!(described, "no later mark was described");
+}
+
+// A million secrets take minutes to describe; a node that was told to stop was killed instead.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_member_stops_without_waiting_until_a_mark_is_described() {
+    let (net, directory) = (Net::default(), tempfile::tempdir().unwrap());
+    let store = open(directory.path(), 1);
+    let member = start(&net, 1, &store).await;
+    member.initialize(members(&[1])).await.unwrap();
+    propose(&[&member], many()).await.unwrap();
+    let marked = propose(&[&member], mark()).await.unwrap();
+    let described = member.marks();
+    member.shutdown().await;
+    assert_eq!(*described.borrow(), None, "the member waited for it");
+
+    drop((member, net.leave(1), store));
+    let store = open(directory.path(), 1);
+    let member = start(&net, 1, &store).await;
+    let mut described = member.marks();
+    let again = described.wait_for(|meta| meta.as_ref().is_some_and(|meta| meta.index == marked.index));
+    let again = tokio::time::timeout(Duration::from_secs(60), again).await.unwrap();
+    assert_eq!(again.unwrap().as_ref().unwrap().records, u64::from(MANY));
 }
 
 #[test]

@@ -29,6 +29,9 @@ pub(crate) const GENESIS: [u8; 32] = [9; 32];
 pub(crate) const KIND_PUT: u16 = 16;
 /// Marks a snapshot.
 pub(crate) const KIND_MARK: u16 = 17;
+/// Writes [`MANY`] records at once.
+pub(crate) const KIND_MANY: u16 = 18;
+pub(crate) const MANY: u32 = 20_000;
 
 pub(crate) const NAME_KIND: u8 = 1;
 pub(crate) const PARENT: &[u8] = b"root";
@@ -89,6 +92,12 @@ impl StateMachine for Keys {
                     reply: Bytes::from_static(reply.as_bytes()),
                     mark_snapshot: false,
                 })
+            }
+            KIND_MANY => {
+                for number in 0..MANY {
+                    records.put(number.to_be_bytes().to_vec(), Bytes::from(vec![b'v'; 500]));
+                }
+                Ok(Outcome::default())
             }
             KIND_MARK => Ok(Outcome {
                 reply: Bytes::new(),
@@ -258,6 +267,13 @@ pub(crate) fn put(key: &str, value: &str) -> Payload {
     Payload {
         kind: KIND_PUT,
         bytes: bytes.into(),
+    }
+}
+
+pub(crate) fn many() -> Payload {
+    Payload {
+        kind: KIND_MANY,
+        bytes: Bytes::new(),
     }
 }
 
