@@ -97,13 +97,14 @@ impl Running {
         }
     }
 
-    /// Reads, again while nobody can say that it is fresh: between two leaders, whose change a slow disk may bring about.
+    /// Reads, again while nobody can say that it is fresh: between two leaders, whose change a slow disk may bring about; or
+    /// which of two nodes lies, until the third has answered.
     pub async fn read(&self, path: &str, version: Option<u64>) -> Result<Opened, Error> {
         let begun = Instant::now();
         loop {
             match self.reader.get(path, version, "").await {
                 Err(error)
-                    if matches!(error.code, Code::NotFresh | Code::NoQuorum)
+                    if matches!(error.code, Code::NotFresh | Code::NoQuorum | Code::Diverged)
                         && begun.elapsed() < Duration::from_secs(60) => {}
                 read => return read,
             }
@@ -114,14 +115,18 @@ impl Running {
     /// answer in time on a machine that is slow anyway, where a client waits longer before it asks.
     pub async fn read_without(&mut self, node: u16, path: &str) -> Result<Opened, Error> {
         self.cluster.pause(node).unwrap();
-        let (reader, path) = (self.reader.clone(), path.to_owned());
-        let mut reading = tokio::spawn(async move { reader.get(&path, None, "").await });
+        let (reader, owned) = (self.reader.clone(), path.to_owned());
+        let mut reading = tokio::spawn(async move { reader.get(&owned, None, "").await });
         let read = tokio::time::timeout(Duration::from_secs(2), &mut reading).await;
         self.cluster.resume(node).unwrap();
-        match read {
+        let read = match read {
             Ok(read) => read.unwrap(),
             // The node may lead, or be needed against one that lies.
             Err(_) => reading.await.unwrap(),
+        };
+        match read {
+            Err(_) => self.read(path, None).await,
+            read => read,
         }
     }
 

@@ -37,7 +37,7 @@ pub async fn read(run: &mut Running, liar: u16, behind: &str) -> Vec<Culprit> {
         let path = format!("prod/{number}");
         let opened = match read % 3 {
             0 => run.read_without(honest[read / 3 % honest.len()], &path).await,
-            _ => run.reader.get(&path, None, "").await,
+            _ => run.read(&path, None).await,
         };
         let opened = opened.unwrap_or_else(|error| panic!("{error}\n{}", run.logs()));
         assert_eq!(opened.value.expose(), format!("value {number}{behind}").as_bytes());
