@@ -51,8 +51,8 @@ pub const NODE_LINES_MAX: usize = 32;
 /// A connection that failed is not tried again for this long: what fails at once must not be dialled in a loop.
 pub const REDIAL_AFTER: Duration = Duration::from_millis(250);
 
-/// A connection from which nothing at all was heard for this long after a request was given up is dead: a node that
-/// lives acknowledges within a round trip.
+/// A node of which nothing at all was heard for this long after it was asked is not waited for alone, and after a request
+/// was given up its connection is dead: a node that lives acknowledges within a round trip.
 pub const SILENT_FOR: Duration = Duration::from_millis(250);
 
 /// A node that failed is asked last for this long.

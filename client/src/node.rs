@@ -71,6 +71,21 @@ impl Live {
     }
 }
 
+/// The last sign of life that a node gave before it was asked.
+pub(crate) struct Sign {
+    /// There may have been no connection.
+    live: Option<Arc<Live>>,
+    received: u64,
+    rtt: Duration,
+}
+
+impl Sign {
+    /// Whoever has given no other by then is silent.
+    pub(crate) fn silent_after(&self) -> Duration {
+        SILENT_FOR.max(self.rtt * 8)
+    }
+}
+
 /// An answer, and the boot that gave it.
 pub(crate) struct Answered {
     pub(crate) answer: Answer,
@@ -330,6 +345,26 @@ impl Node {
     pub(crate) fn rank(&self) -> (bool, u64) {
         let (failing, pace) = self.pace.rank(self.net.started);
         (failing || self.current().is_none(), pace)
+    }
+
+    /// To be compared by [`Self::silent_since`].
+    pub(crate) fn last_sign(&self) -> Sign {
+        let live = self.current();
+        let (received, rtt) = live.as_ref().map_or_else(Default::default, |live| {
+            let stats = live.connection.stats();
+            (stats.udp_rx.datagrams, stats.path.rtt)
+        });
+        Sign { live, received, rtt }
+    }
+
+    /// Whether nothing at all was heard from the node since then, and no connection came about. One that lives
+    /// acknowledges a request within a round trip, long before it answers.
+    pub(crate) fn silent_since(&self, sign: &Sign) -> bool {
+        match (self.current(), &sign.live) {
+            (None, _) => true,
+            (Some(now), Some(then)) => Arc::ptr_eq(&now, then) && now.received() == sign.received,
+            (Some(_), None) => false,
+        }
     }
 
     /// Opens a connection in the background where there is none, so that no request has to wait for it.

@@ -1,6 +1,7 @@
-//! Asking several nodes at once: so many, nearest first, another when that takes unusually long, another for each that fails.
+//! Asking several nodes at once: so many, nearest first, another when that takes unusually long, another for each that fails
+//! or of which nothing at all is heard.
 
-use crate::node::{Failure, Node};
+use crate::node::{Failure, Node, Sign};
 use crate::spare::Spare;
 use std::collections::VecDeque;
 use std::future::Future;
@@ -13,7 +14,7 @@ use tokio::time::Instant;
 pub(crate) enum Event<T> {
     /// This node answered, or failed to.
     From(u16, Result<T, Failure>),
-    /// Nobody answered for a while: another may be asked.
+    /// Nobody answered for a while, or one of them is gone: another may be asked.
     Slow,
     /// All who were asked have answered.
     Idle,
@@ -25,6 +26,9 @@ pub(crate) struct Round<'a, T> {
     pending: JoinSet<(u16, Result<T, Failure>, Duration)>,
     spare: &'a Spare,
     spare_at: Instant,
+    /// When to look whether those that were asked have given any sign of life since, earliest first. A node that is gone
+    /// is not waited for as long as one that is slow.
+    listening: VecDeque<(Instant, Arc<Node>, Sign)>,
     answered: bool,
 }
 
@@ -36,6 +40,7 @@ impl<'a, T: Send + 'static> Round<'a, T> {
             pending: JoinSet::new(),
             spare,
             spare_at: Instant::now() + spare.delay(),
+            listening: VecDeque::new(),
             answered: false,
         }
     }
@@ -58,8 +63,11 @@ impl<'a, T: Send + 'static> Round<'a, T> {
         F: Future<Output = Result<T, Failure>> + Send + 'static,
     {
         let index = node.index;
-        let answer = ask(node);
         let since = Instant::now();
+        let sign = node.last_sign();
+        self.listening
+            .push_back((since + sign.silent_after(), node.clone(), sign));
+        let answer = ask(node);
         self.pending
             .spawn(async move { (index, answer.await, since.elapsed()) });
     }
@@ -77,10 +85,12 @@ impl<'a, T: Send + 'static> Round<'a, T> {
     /// Waits for what happens next.
     pub(crate) async fn next(&mut self) -> Event<T> {
         loop {
-            let spare = async {
+            let look = self.listening.front().map(|(at, ..)| *at);
+            let wake = look.map_or(self.spare_at, |at| at.min(self.spare_at));
+            let waking = async {
                 match self.unasked.is_empty() {
                     true => std::future::pending().await,
-                    false => tokio::time::sleep_until(self.spare_at).await,
+                    false => tokio::time::sleep_until(wake).await,
                 }
             };
             tokio::select! {
@@ -96,9 +106,17 @@ impl<'a, T: Send + 'static> Round<'a, T> {
                     Some(Err(_)) => {}
                     None => return Event::Idle,
                 },
-                () = spare => {
-                    self.spare_at = Instant::now() + self.spare.delay();
-                    return Event::Slow;
+                () = waking => {
+                    let now = Instant::now();
+                    if self.spare_at <= now {
+                        self.spare_at = now + self.spare.delay();
+                        return Event::Slow;
+                    }
+                    if let Some((_, node, sign)) = self.listening.pop_front()
+                        && node.silent_since(&sign)
+                    {
+                        return Event::Slow;
+                    }
                 }
             }
         }

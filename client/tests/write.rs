@@ -271,6 +271,24 @@ async fn a_silent_node_costs_a_write_one_wait_and_the_bytes_count_once() {
 }
 
 #[tokio::test]
+async fn a_node_that_is_gone_is_not_waited_for_as_long_as_one_that_is_slow() {
+    for gone in 0..3 {
+        let cluster = Cluster::start(3).await;
+        let client = cluster.client().await;
+        client.put(PATH, b"one", PutOptions::default()).await.unwrap();
+        cluster.nodes[gone].vanish();
+        let since = Instant::now();
+        let put = client.put(PATH, b"two", PutOptions::default()).await.unwrap();
+        assert_eq!(put.version, 2);
+        assert!(
+            since.elapsed() < options().write_spare_delay / 2,
+            "{:?}",
+            since.elapsed()
+        );
+    }
+}
+
+#[tokio::test]
 async fn a_node_that_confirms_another_write_is_named() {
     let cluster = Cluster::start(3).await;
     let client = cluster.client().await;

@@ -4,9 +4,14 @@ use super::log::{Log, Version};
 use super::signing_key;
 use bytes::Bytes;
 use quinn::crypto::rustls::QuicServerConfig;
+use quinn::{AsyncUdpSocket, Runtime, UdpPoller};
 use rustls::pki_types::CertificateDer;
-use std::net::UdpSocket;
+use std::io;
+use std::net::{SocketAddr, UdpSocket};
+use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
+use std::task::{Context, Poll};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use symbolon_crypto::Hash;
 use symbolon_crypto::checkpoint::Checkpoint;
@@ -169,9 +174,15 @@ pub struct Shared {
     pub audit: Mutex<Vec<Bytes>>,
     pub reports: Mutex<Vec<v1::HeadReport>>,
     pub endpoint: quinn::Endpoint,
+    wire: Arc<Wire>,
 }
 
 impl Shared {
+    /// Is gone without a word, as when its machine fails: nothing comes from it any more, nor gets to it.
+    pub fn vanish(&self) {
+        self.wire.cut.store(true, Ordering::Relaxed);
+    }
+
     pub fn index(&self) -> u16 {
         self.keys.index
     }
@@ -185,6 +196,44 @@ impl Drop for Shared {
 
 fn now_s() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs()
+}
+
+/// A node's socket, which can be cut.
+#[derive(Debug)]
+struct Wire {
+    socket: Arc<dyn AsyncUdpSocket>,
+    cut: AtomicBool,
+}
+
+impl AsyncUdpSocket for Wire {
+    fn create_io_poller(self: Arc<Self>) -> Pin<Box<dyn UdpPoller>> {
+        self.socket.clone().create_io_poller()
+    }
+
+    fn try_send(&self, transmit: &quinn::udp::Transmit<'_>) -> io::Result<()> {
+        if self.cut.load(Ordering::Relaxed) {
+            return Ok(());
+        }
+        self.socket.try_send(transmit)
+    }
+
+    fn poll_recv(
+        &self,
+        cx: &mut Context<'_>,
+        bufs: &mut [io::IoSliceMut<'_>],
+        meta: &mut [quinn::udp::RecvMeta],
+    ) -> Poll<io::Result<usize>> {
+        loop {
+            let received = self.socket.poll_recv(cx, bufs, meta);
+            if received.is_pending() || !self.cut.load(Ordering::Relaxed) {
+                return received;
+            }
+        }
+    }
+
+    fn local_addr(&self) -> io::Result<SocketAddr> {
+        self.socket.local_addr()
+    }
 }
 
 /// Starts a node on `socket`.
@@ -203,7 +252,12 @@ pub fn serve(socket: UdpSocket, keys: NodeKeys, roster: Arc<Roster>, log: Arc<Mu
     }
     let quic = quinn::ServerConfig::with_crypto(Arc::new(QuicServerConfig::try_from(tls).unwrap()));
     let runtime = Arc::new(quinn::TokioRuntime);
-    let endpoint = quinn::Endpoint::new(quinn::EndpointConfig::default(), Some(quic), socket, runtime).unwrap();
+    let wire = Arc::new(Wire {
+        socket: runtime.wrap_udp_socket(socket).unwrap(),
+        cut: AtomicBool::new(false),
+    });
+    let config = quinn::EndpointConfig::default();
+    let endpoint = quinn::Endpoint::new_with_abstract_socket(config, Some(quic), wire.clone(), runtime).unwrap();
     let shared = Arc::new(Shared {
         keys,
         roster,
@@ -213,6 +267,7 @@ pub fn serve(socket: UdpSocket, keys: NodeKeys, roster: Arc<Roster>, log: Arc<Mu
         audit: Mutex::default(),
         reports: Mutex::default(),
         endpoint: endpoint.clone(),
+        wire,
     });
     let weak = Arc::downgrade(&shared);
     tokio::spawn(async move {
