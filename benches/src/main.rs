@@ -114,6 +114,8 @@ enum BenchError {
     Plot(#[from] plot::PlotError),
     #[error(transparent)]
     Etcd(#[from] etcd::EtcdError),
+    #[error("a node does not tell {0}")]
+    Metric(String),
     #[error("a task failed: {0}")]
     Task(#[from] tokio::task::JoinError),
     #[error("{0}")]

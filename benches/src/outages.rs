@@ -28,6 +28,7 @@ impl Bench<'_> {
                 }
                 tokio::time::sleep(PAUSE).await;
             }
+            eprintln!("… written again after {:.2} s", begun.elapsed().as_secs_f64());
             took.push(begun.elapsed());
             self.cluster.start(leader)?;
             self.cluster.wait_ready(BACK_WITHIN).await?;
@@ -105,13 +106,29 @@ impl Bench<'_> {
             let done = load.run().await?;
             let memory = measure::largest(&mut self.cluster)?;
             println!(
-                "minute {:>3}: {:>6.0} operations/s, largest node {} MiB",
+                "minute {:>3}: {:>6.0} operations/s, largest node {} MiB; memtables {}, blocks {}, index and filter of files {}",
                 minute + 1,
                 done.per_second(),
-                memory / 1024
+                memory / 1024,
+                self.most("symbolon_store_memtable_bytes").await? >> 20,
+                self.most("symbolon_store_cache_bytes").await? >> 20,
+                self.most("symbolon_store_reader_bytes").await? >> 20,
             );
         }
         Ok(())
+    }
+
+    /// The greatest value that a node tells of one of its metrics.
+    async fn most(&self, metric: &str) -> Result<u64, BenchError> {
+        let mut most = 0;
+        for node in self.cluster.nodes() {
+            let told = self.cluster.http(node, "/metrics").await?.body;
+            let value = told
+                .lines()
+                .find_map(|line| line.strip_prefix(metric)?.trim().parse().ok());
+            most = most.max(value.ok_or_else(|| BenchError::Metric(metric.to_owned()))?);
+        }
+        Ok(most)
     }
 
     /// Reads at a fixed rate, each by the next of many connected clients, whether or not the one before has answered.

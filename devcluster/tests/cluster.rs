@@ -5,6 +5,7 @@ mod common;
 
 use common::writers::{self, Writers};
 use common::{running, shared, until};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
@@ -394,4 +395,21 @@ async fn ten_thousand_reads_with_restarts_slow_nodes_and_new_versions_blame_no_h
     let (reads, refusals) = (reads.load(Ordering::Relaxed), refusals.load(Ordering::Relaxed));
     // On a busy machine a killed leader and a node that boots beside it take their time; most reads succeed all the same.
     assert!(refusals < reads / 4, "{refusals} reads found no quorum, {reads} did");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_operators_document_lists_the_metrics_of_a_node_and_no_others() {
+    let run = running().await;
+    let told = run.cluster.http(1, "/metrics").await.unwrap().body;
+    let types = told.lines().filter_map(|line| line.strip_prefix("# TYPE "));
+    let told: BTreeSet<String> = types.map(str::to_owned).collect();
+    let listed = include_str!("../../docs/operations/run.md").lines().filter_map(|line| {
+        let (name, rest) = line.strip_prefix("| `symbolon_")?.split_once("` | ")?;
+        let (kind, _) = rest.split_once(" | ")?;
+        ["gauge", "counter"]
+            .contains(&kind)
+            .then(|| format!("symbolon_{name} {kind}"))
+    });
+    assert_eq!(listed.collect::<BTreeSet<_>>(), told);
+    assert!(told.contains("symbolon_store_reader_bytes gauge"), "{told:?}");
 }

@@ -227,5 +227,29 @@ async fn metrics(State(member): State<Arc<Member>>) -> impl IntoResponse {
         u64::from(!status.audit_fault.is_empty()),
     );
     line("syncs_total", "counter", "Syncs of the store", status.syncs);
+    // Left out where the disk does not answer: everything else is still told.
+    if let Ok(free) = member.store.free_bytes() {
+        line("store_free_bytes", "gauge", "Bytes free on the store's disk", free);
+    }
+    if let Ok(held) = member.store.held() {
+        line(
+            "store_memtable_bytes",
+            "gauge",
+            "Memory: what was written and not yet flushed to files",
+            held.memtables,
+        );
+        line(
+            "store_cache_bytes",
+            "gauge",
+            "Memory: blocks of files that were read lately",
+            held.cache,
+        );
+        line(
+            "store_reader_bytes",
+            "gauge",
+            "Memory: index and filter of each open file",
+            held.readers,
+        );
+    }
     ([(header::CONTENT_TYPE, "text/plain; version=0.0.4")], text)
 }

@@ -89,6 +89,17 @@ pub(crate) trait Read: Send + Sync {
     fn last(&self, space: Space, from: &[u8], until: &[u8]) -> Result<Option<Pair>, StoreFault>;
 }
 
+/// Memory that a database and the states kept of it hold, in bytes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Held {
+    /// What was written and not yet flushed to files.
+    pub memtables: u64,
+    /// Blocks of files that were read lately.
+    pub cache: u64,
+    /// Index and filter of each open file: some 1 % of what the files hold.
+    pub readers: u64,
+}
+
 /// A database with one write-ahead log.
 pub(crate) trait Engine: Read + 'static {
     /// The database as it is now, while the snapshot lives.
@@ -117,6 +128,9 @@ pub(crate) trait Engine: Read + 'static {
 
     /// Bytes that a space occupies.
     fn space_bytes(&self, space: Space) -> Result<u64, StoreFault>;
+
+    /// Memory that the database and the states kept of it hold.
+    fn held(&self) -> Result<Held, StoreFault>;
 
     /// Syncs made so far.
     fn syncs(&self) -> u64;

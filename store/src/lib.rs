@@ -32,6 +32,7 @@ mod sync;
 mod view;
 
 pub use audit::{Appended, AuditFault, AuditLog, SavedCheckpoint};
+pub use engine::Held;
 pub use local::{Local, LocalOp};
 pub use memory::MemoryDisk;
 pub use options::Options;

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use symbolon_consensus::{Done, Durability, StoreFault};
 
-use crate::engine::{Engine, Kept, Op, Pair, Read, Space};
+use crate::engine::{Engine, Held, Kept, Op, Pair, Read, Space};
 use crate::sabotage;
 use crate::sync::lock;
 
@@ -437,6 +437,10 @@ impl Engine for MemoryEngine {
                 u64::MAX
             })
         })
+    }
+
+    fn held(&self) -> Result<Held, StoreFault> {
+        Ok(Held::default())
     }
 
     fn space_bytes(&self, space: Space) -> Result<u64, StoreFault> {

@@ -13,7 +13,7 @@ use symbolon_consensus::{
 
 use crate::audit::AuditLog;
 use crate::barrier::Barrier;
-use crate::engine::{Engine, Op, Read, Space};
+use crate::engine::{Engine, Held, Op, Read, Space};
 use crate::frozen::FrozenState;
 use crate::keys;
 use crate::local::Local;
@@ -199,15 +199,12 @@ impl Store {
         self.inner.engine.free_bytes()
     }
 
-    /// Bytes on disk, by part of the store.
+    /// Memory that the database holds.
     ///
     /// # Errors
     /// [`StoreFault::Io`].
-    pub fn disk_bytes(&self) -> Result<Vec<(&'static str, u64)>, StoreFault> {
-        Space::ALL
-            .iter()
-            .map(|space| Ok((space.name(), self.inner.engine.space_bytes(*space)?)))
-            .collect()
+    pub fn held(&self) -> Result<Held, StoreFault> {
+        self.inner.engine.held()
     }
 
     fn freeze_with(&self, index: u64, read: Arc<dyn Read>) -> Result<Arc<dyn Frozen>, StoreFault> {

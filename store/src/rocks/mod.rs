@@ -9,16 +9,17 @@ mod frozen;
 pub(crate) mod open;
 mod queue;
 
+use std::ffi::CStr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use rocksdb::{
     BlockBasedOptions, Cache, ColumnFamily, ColumnFamilyDescriptor, DB, DBRecoveryMode, Direction, IteratorMode,
-    Options, ReadOptions, WriteBatch,
+    Options, ReadOptions, WriteBatch, properties,
 };
 use symbolon_consensus::{Done, Durability, StoreFault};
 
-use crate::engine::{Engine, Kept, Op, Pair, Read, Space};
+use crate::engine::{Engine, Held, Kept, Op, Pair, Read, Space};
 use crate::limits::{
     BLOCK_CACHE_BYTES, MEMTABLE_BLOCK_BYTES, MEMTABLE_BYTES, MEMTABLE_BYTES_EACH, MERGED_FILES, OPEN_FILES_MAX,
     WAL_BYTES_MAX,
@@ -119,6 +120,26 @@ pub(crate) fn add_to(batch: &mut WriteBatch, db: &DB, ops: &[Op]) -> Result<(), 
         }
     }
     Ok(())
+}
+
+/// One of RocksDB's figures of a space, in bytes.
+fn size(db: &DB, space: Space, name: &CStr) -> Result<u64, StoreFault> {
+    let size = db.property_int_value_cf(family(db, space)?, name);
+    Ok(size.map_err(io("asking for sizes"))?.unwrap_or(0))
+}
+
+/// Adds what one database holds.
+fn add_held(db: &DB, held: &mut Held) -> Result<(), StoreFault> {
+    let add = |sum: &mut u64, space, name| {
+        *sum = sum.saturating_add(size(db, space, name)?);
+        Ok(())
+    };
+    for space in Space::ALL {
+        add(&mut held.memtables, space, properties::CUR_SIZE_ALL_MEM_TABLES)?;
+        add(&mut held.readers, space, properties::ESTIMATE_TABLE_READERS_MEM)?;
+    }
+    // One for all families.
+    add(&mut held.cache, Space::ALL[0], properties::BLOCK_CACHE_USAGE)
 }
 
 fn collect(
@@ -284,15 +305,16 @@ impl Engine for RocksEngine {
     }
 
     fn space_bytes(&self, space: Space) -> Result<u64, StoreFault> {
-        let family = family(&self.db, space)?;
-        let property = |name| {
-            self.db
-                .property_int_value_cf(family, name)
-                .map_err(io("asking for sizes"))
-        };
-        let files = property(rocksdb::properties::TOTAL_SST_FILES_SIZE)?.unwrap_or(0);
-        let memory = property(rocksdb::properties::CUR_SIZE_ALL_MEM_TABLES)?.unwrap_or(0);
+        let files = size(&self.db, space, properties::TOTAL_SST_FILES_SIZE)?;
+        let memory = size(&self.db, space, properties::CUR_SIZE_ALL_MEM_TABLES)?;
         Ok(files.saturating_add(memory))
+    }
+
+    fn held(&self) -> Result<Held, StoreFault> {
+        let mut held = Held::default();
+        add_held(&self.db, &mut held)?;
+        self.marks.add_held(&mut held)?;
+        Ok(held)
     }
 
     fn syncs(&self) -> u64 {
