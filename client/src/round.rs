@@ -26,8 +26,8 @@ pub(crate) struct Round<'a, T> {
     pending: JoinSet<(u16, Result<T, Failure>, Duration)>,
     spare: &'a Spare,
     spare_at: Instant,
-    /// When to look whether those that were asked have given any sign of life since, earliest first. A node that is gone
-    /// is not waited for as long as one that is slow.
+    /// When to look whether those that were asked have given any sign of life since, in the order of asking. A node that is
+    /// gone is not waited for as long as one that is slow.
     listening: VecDeque<(Instant, Arc<Node>, Sign)>,
     answered: bool,
 }
