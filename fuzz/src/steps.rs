@@ -370,7 +370,7 @@ impl Step {
                     node: u32::from(*node % 4),
                     boot_counter: 1,
                     // Some readings go back.
-                    sequence: time.ms() + u64::from(*node >> 2) * 3_600_000,
+                    sequence: time.ms().wrapping_add(u64::from(*node >> 2) * 3_600_000),
                     time_ms: time.ms(),
                     signature: signature(true),
                 };
