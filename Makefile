@@ -34,7 +34,7 @@ bench: setup
 	cargo build --release -p symbolon-cli -p symbolon-node -p symbolon-benches --bins
 	target/release/symbolon-bench $(ARGS)
 
-# Each target for SECONDS (60), all or those in TARGETS; needs a nightly compiler and cargo-fuzz, and says so.
+# Each target for SECONDS (60) of CPU time, all or those in TARGETS; needs a nightly compiler and cargo-fuzz, and says so.
 fuzz:
 	@FUZZ_SECONDS=$(or $(SECONDS),60) TARGETS="$(TARGETS)" scripts/fuzz
 

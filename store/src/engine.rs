@@ -96,7 +96,7 @@ pub struct Held {
     pub memtables: u64,
     /// Blocks of files that were read lately.
     pub cache: u64,
-    /// Index and filter of each open file: some 1 % of what the files hold.
+    /// Index and filter of each open file: they grow with what the files hold.
     pub readers: u64,
 }
 
