@@ -13,6 +13,7 @@ use symbolon_crypto::secret::Secret;
 use symbolon_crypto::sign::{
     BadSignature, Ed25519Signature, Ed25519VerifyingKey, P256Signature, SigningKey, VerifyingKey,
 };
+use symbolon_state::Machine;
 use symbolon_state::testing::{Author, BIRTH_MS, MemoryRecords, Put, World};
 use symbolon_wire::ids::{PrincipalId, SecretId};
 use symbolon_wire::roster::Roster;
@@ -108,6 +109,8 @@ pub(crate) struct Base {
     pub(crate) roster: Arc<Roster>,
     pub(crate) sharing: Sharing,
     pub(crate) records: MemoryRecords,
+    /// What apply keeps in memory of them. Loading it anew for each input would be a third of an input's time.
+    pub(crate) machine: Machine,
     /// Index of the last entry.
     pub(crate) index: u64,
     /// Operators, agents, a stranger.
@@ -142,6 +145,8 @@ impl Base {
         Self {
             sharing: symbolon_state::sharing_of(&world.roster).expect("a checked roster"),
             roster: Arc::clone(&world.roster),
+            machine: Machine::load(&world.records, Arc::clone(&world.roster), Arc::new(Lenient))
+                .expect("a whole state"),
             records: world.records.clone(),
             index: world.index,
             principals: everyone.map(Principal::of).collect(),

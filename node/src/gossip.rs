@@ -380,15 +380,48 @@ pub(crate) async fn announce(member: Arc<Member>) {
 /// Marks that could have been set while the one before was described, after which the next one is set all the same.
 const DESCRIBING_PATIENCE: u64 = 8;
 
+/// When a leader sets the next mark: the log is purged behind marks.
+struct MarkPace {
+    /// A mark is due so many entries behind the one before,
+    entries: u64,
+    /// or when the log has grown by so many bytes.
+    bytes: u64,
+    /// Index of the last mark that this node set.
+    proposed: u64,
+    /// How far the log had grown by then.
+    grown: u64,
+}
+
+impl MarkPace {
+    /// `described` is the last mark whose state this node has described. While it describes one it would pass over the next,
+    /// so that one is set only if this one never comes to its end.
+    fn due(&self, described: u64, applied: u64, grown: u64) -> bool {
+        let times = if self.proposed > described {
+            DESCRIBING_PATIENCE
+        } else {
+            1
+        };
+        let last = described.max(self.proposed);
+        applied >= last.saturating_add(self.entries.saturating_mul(times))
+            || grown.saturating_sub(self.grown) >= self.bytes.saturating_mul(times)
+    }
+}
+
 /// Signs marks as their state root becomes known, and takes them over once t nodes vouch for them; the leader sets a
-/// mark every `entries` entries and every `bytes` of them: the log is purged behind marks.
+/// mark every `entries` entries and every `bytes` of them.
 pub(crate) async fn marks(member: Arc<Member>, entries: u64, bytes: u64) {
     let mut marks = member.consensus.marks();
     let mut every = tokio::time::interval(TICK_EVERY);
     every.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
     let mut signed = 0;
     let mut adopted = 0;
-    let (mut proposed, mut grown) = (0, member.consensus.log_grown());
+    let grown = member.consensus.log_grown();
+    let mut pace = MarkPace {
+        entries,
+        bytes,
+        proposed: 0,
+        grown,
+    };
     loop {
         every.tick().await;
         if member.standing().refusal().is_some() {
@@ -419,17 +452,11 @@ pub(crate) async fn marks(member: Arc<Member>, entries: u64, bytes: u64) {
         }
         let applied = member.shown.load().applied;
         let described = newest.map_or(0, |meta| meta.index);
-        let last = described.max(proposed);
-        // While nodes describe the mark before they pass over the next one. If this one never comes to the end of it, another
-        // one is set all the same.
-        let times = if proposed > described { DESCRIBING_PATIENCE } else { 1 };
         let leads = member.consensus.leader() == Some(u64::from(member.node));
-        let log_grown = member.consensus.log_grown();
-        let due = applied >= last.saturating_add(entries.saturating_mul(times))
-            || log_grown - grown >= bytes.saturating_mul(times);
-        if leads && due {
+        let grown = member.consensus.log_grown();
+        if leads && pace.due(described, applied, grown) {
             match submit::propose_here(&member, Kind::SnapshotMark.number(), Bytes::new()).await {
-                Ok(done) => (proposed, grown) = (done.index, log_grown),
+                Ok(done) => (pace.proposed, pace.grown) = (done.index, grown),
                 Err(refused) => tracing::warn!(message = refused.message, "no snapshot mark was set"),
             }
         }
@@ -479,5 +506,45 @@ pub(crate) fn report(member: &Member, report: &v1::HeadReport) {
             index = reply.record_index,
             "a client says that it was shown another history"
         );
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{DESCRIBING_PATIENCE, MarkPace};
+
+    const PACE: MarkPace = MarkPace {
+        entries: 100,
+        bytes: 1000,
+        proposed: 0,
+        grown: 0,
+    };
+
+    #[test]
+    fn a_mark_is_due_after_so_many_entries_or_so_many_bytes() {
+        assert!(!PACE.due(0, 99, 999));
+        assert!(PACE.due(0, 100, 0));
+        assert!(PACE.due(0, 0, 1000));
+    }
+
+    #[test]
+    fn no_mark_is_set_while_the_one_before_is_described_unless_that_never_ends() {
+        let pace = MarkPace {
+            proposed: 200,
+            grown: 5000,
+            ..PACE
+        };
+        let late = 200 + 100 * DESCRIBING_PATIENCE;
+        assert!(!pace.due(100, 300, 6000), "it would be passed over");
+        assert!(!pace.due(100, late - 1, 5000));
+        assert!(pace.due(100, late, 5000), "else the log is never purged again");
+        assert!(pace.due(100, 200, 5000 + 1000 * DESCRIBING_PATIENCE));
+        assert!(pace.due(200, 300, 5000), "described: the next one as ever");
+    }
+
+    #[test]
+    fn a_mark_that_another_leader_set_counts_from_its_own_place() {
+        assert!(!PACE.due(450, 500, 0));
+        assert!(PACE.due(450, 550, 0));
     }
 }

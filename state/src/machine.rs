@@ -131,6 +131,7 @@ pub struct Applied {
 }
 
 /// What apply keeps in memory; all of it derived from records.
+#[derive(Clone)]
 pub struct Machine {
     pub(crate) roster: Arc<Roster>,
     pub(crate) sharing: Sharing,
