@@ -105,30 +105,27 @@ impl Bench<'_> {
             };
             let done = load.run().await?;
             let memory = measure::largest(&mut self.cluster)?;
+            let told = self.told().await?;
             println!(
                 "minute {:>3}: {:>6.0} operations/s, largest node {} MiB; memtables {}, blocks {}, index and filter of files {}",
                 minute + 1,
                 done.per_second(),
                 memory / 1024,
-                self.most("symbolon_store_memtable_bytes").await? >> 20,
-                self.most("symbolon_store_cache_bytes").await? >> 20,
-                self.most("symbolon_store_reader_bytes").await? >> 20,
+                most(&told, "symbolon_store_memtable_bytes")? >> 20,
+                most(&told, "symbolon_store_cache_bytes")? >> 20,
+                most(&told, "symbolon_store_reader_bytes")? >> 20,
             );
         }
         Ok(())
     }
 
-    /// The greatest value that a node tells of one of its metrics.
-    async fn most(&self, metric: &str) -> Result<u64, BenchError> {
-        let mut most = 0;
+    /// The metrics of each node.
+    async fn told(&self) -> Result<Vec<String>, BenchError> {
+        let mut told = Vec::new();
         for node in self.cluster.nodes() {
-            let told = self.cluster.http(node, "/metrics").await?.body;
-            let value = told
-                .lines()
-                .find_map(|line| line.strip_prefix(metric)?.trim().parse().ok());
-            most = most.max(value.ok_or_else(|| BenchError::Metric(metric.to_owned()))?);
+            told.push(self.cluster.http(node, "/metrics").await?.body);
         }
-        Ok(most)
+        Ok(told)
     }
 
     /// Reads at a fixed rate, each by the next of many connected clients, whether or not the one before has answered.
@@ -157,4 +154,14 @@ impl Bench<'_> {
         );
         Ok(())
     }
+}
+
+/// The greatest value that a node tells of one of its metrics.
+fn most(told: &[String], metric: &str) -> Result<u64, BenchError> {
+    let value = |of: &String| {
+        of.lines()
+            .find_map(|line| line.strip_prefix(metric)?.trim().parse::<u64>().ok())
+            .ok_or_else(|| BenchError::Metric(metric.to_owned()))
+    };
+    told.iter().try_fold(0, |most, of| Ok(value(of)?.max(most)))
 }
