@@ -264,10 +264,7 @@ async fn a_leader_that_contradicts_what_it_gave_itself_is_refused() {
     let three = three().await;
     let all: Vec<&Consensus> = three.members.iter().collect();
     for heartbeat_first in [false, true] {
-        let written = goes_on(&all).await;
-        let leads = leader(&all).await;
-        let victim = *all.iter().find(|m| m.node() != leads).unwrap();
-        let before = victim.status().term;
+        let (victim, before, written) = follower_alone(&three, &all).await;
         let (term, last) = (before + 3, (before, written));
         let (one, two) = ((term, written + 1), (term, written + 2));
         let first = heartbeat_first.then(|| heartbeat(term, UPSTART, Some(last)));
@@ -279,6 +276,7 @@ async fn a_leader_that_contradicts_what_it_gave_itself_is_refused() {
         let other = append(term, UPSTART, last, (before + 1, written + 1));
         let refused = refusal(victim.receive(UPSTART, other).await).unwrap();
         assert_eq!(refused, Some(Refusal::Contradicts));
+        three.net.heal();
     }
     goes_on(&all).await;
 }
@@ -323,9 +321,26 @@ async fn a_member_that_makes_up_terms_ends_few_leaders() {
     goes_on(&all).await;
 }
 
-/// Writes once more, also where an outcome is unknown because the leader was ended meanwhile; everybody has it. Whoever
-/// spent its terms is heard again after ten seconds.
-async fn goes_on(members: &[&Consensus]) -> u64 {
+/// Writes once more and cuts a follower off that has it: that follower, and term and index of its last entry. Were another
+/// leader elected before the net is healed, what a test gives the follower would contradict what that leader wrote.
+async fn follower_alone<'a>(three: &Three, all: &[&'a Consensus]) -> (&'a Consensus, u64, u64) {
+    loop {
+        let (term, index) = goes_on(all).await;
+        let leads = leader(all).await;
+        let follower = *all.iter().find(|m| m.node() != leads).unwrap();
+        let others = all.iter().map(|m| m.node()).filter(|node| *node != follower.node());
+        three.net.isolate(follower.node(), &others.collect::<Vec<_>>());
+        let now = follower.status();
+        if (now.leader, now.term, now.last) == (Some(leads), term, index) {
+            return (follower, term, index);
+        }
+        three.net.heal();
+    }
+}
+
+/// Writes once more, also where an outcome is unknown because the leader was ended meanwhile: term and index, once everybody
+/// has it. Whoever spent its terms is heard again after ten seconds.
+async fn goes_on(members: &[&Consensus]) -> (u64, u64) {
     let proposed = async {
         loop {
             for member in members {
@@ -342,7 +357,7 @@ async fn goes_on(members: &[&Consensus]) -> u64 {
         applied.unwrap_or_else(|late| panic!("member {}: {late}", member.node()));
     }
     equal_chains(members, after.index).await;
-    after.index
+    (after.term, after.index)
 }
 
 /// Of a later term than all that is committed, they would win it elections, and nobody could follow it then.
@@ -351,17 +366,15 @@ async fn a_member_that_was_given_entries_nobody_elected_is_led_back() {
     let three = three().await;
     let all: Vec<&Consensus> = three.members.iter().collect();
     for given in [1, 5] {
-        let written = goes_on(&all).await;
-        let leads = leader(&all).await;
-        let victim = *all.iter().find(|m| m.node() != leads).unwrap();
-        let term = victim.status().term + 3;
-        let mut last = (victim.status().term, written);
+        let (victim, before, written) = follower_alone(&three, &all).await;
+        let (term, mut last) = (before + 3, (before, written));
         for _ in 0..given {
             let next = (term, last.1 + 1);
             let reply = victim.receive(UPSTART, append(term, UPSTART, last, next)).await;
             assert_eq!(refusal(reply).unwrap(), None);
             last = next;
         }
+        three.net.heal();
         goes_on(&all).await;
     }
 }
@@ -374,7 +387,7 @@ async fn a_made_up_end_of_what_is_committed_skips_and_changes_nothing() {
     let all: Vec<&Consensus> = three.members.iter().collect();
     // Terms and indices on from the last entry's, but for the ends of the scale.
     for (terms, index) in [(0, Ok(4)), (0, Ok(1_000)), (0, Err(u64::MAX)), (1, Err(1)), (1, Ok(1))] {
-        let written = goes_on(&all).await;
+        let (_, written) = goes_on(&all).await;
         let leads = leader(&all).await;
         let victim = *all.iter().find(|m| m.node() != leads).unwrap();
         let term = victim.status().term;
@@ -410,10 +423,7 @@ async fn entries_that_contradict_those_being_committed_do_not_end_a_member() {
         };
         let _ = tokio::join!(leading.propose(put("a", "2")), against);
     }
-    let last = goes_on(&all).await;
-    let leads = leader(&all).await;
-    let follower = *all.iter().find(|m| m.node() != leads).unwrap();
-    let term = follower.status().term;
+    let (follower, term, last) = follower_alone(&three, &all).await;
     let first = (term + 1, last + 1);
     let told = follower.receive(UPSTART, append(term + 2, UPSTART, (term, last), first));
     assert_eq!(refusal(told.await).unwrap(), None);
