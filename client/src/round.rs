@@ -97,6 +97,7 @@ impl<'a, T: Send + 'static> Round<'a, T> {
                 biased;
                 joined = self.pending.join_next() => match joined {
                     Some(Ok((node, answer, took))) => {
+                        // A connection that was lost with the answer counts as silent; who asked knows already.
                         self.listening.retain(|(_, asked, _)| asked.index != node);
                         if answer.is_ok() && !std::mem::replace(&mut self.answered, true) {
                             self.spare.answered(took);

@@ -376,14 +376,12 @@ mod tests {
         }
 
         fn applied(&self) -> Result<Bytes, StoreFault> {
-            let (last, membership) = (log_id(1, 1), StoredMembership::default());
-            let chain = [4; 32];
-            Ok(AppliedState {
-                last,
-                chain,
-                membership,
-            }
-            .encode())
+            let applied = AppliedState {
+                last: log_id(1, 1),
+                chain: [4; 32],
+                membership: StoredMembership::default(),
+            };
+            Ok(applied.encode())
         }
 
         fn scan(&self, after: Option<&[u8]>, _: usize, _: usize) -> Result<Vec<Record>, StoreFault> {

@@ -29,12 +29,6 @@ impl Replica {
         Self { records, machine }
     }
 
-    fn from(base: &Base, records: MemoryRecords) -> Self {
-        let machine =
-            Machine::load(&records, Arc::clone(&base.roster), Arc::new(Lenient)).expect("what apply wrote loads");
-        Self { records, machine }
-    }
-
     /// `None` where the log raises a level that this build does not know: there a node stops.
     fn apply(&mut self, entry: &Entry) -> Option<Applied> {
         let applied = self.machine.apply(&mut self.records, entry);
@@ -46,7 +40,10 @@ impl Replica {
 
     /// The same node after a restart, or another that took its snapshot.
     fn anew(&self, base: &Base) -> Self {
-        Self::from(base, self.records.reindexed().expect("names derive from records"))
+        let records = self.records.reindexed().expect("names derive from records");
+        let machine =
+            Machine::load(&records, Arc::clone(&base.roster), Arc::new(Lenient)).expect("what apply wrote loads");
+        Self { records, machine }
     }
 }
 

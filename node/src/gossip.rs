@@ -415,12 +415,11 @@ pub(crate) async fn marks(member: Arc<Member>, entries: u64, bytes: u64) {
     every.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
     let mut signed = 0;
     let mut adopted = 0;
-    let grown = member.consensus.log_grown();
     let mut pace = MarkPace {
         entries,
         bytes,
         proposed: 0,
-        grown,
+        grown: member.consensus.log_grown(),
     };
     loop {
         every.tick().await;

@@ -387,10 +387,9 @@ async fn a_made_up_end_of_what_is_committed_skips_and_changes_nothing() {
     let all: Vec<&Consensus> = three.members.iter().collect();
     // Terms and indices on from the last entry's, but for the ends of the scale.
     for (terms, index) in [(0, Ok(4)), (0, Ok(1_000)), (0, Err(u64::MAX)), (1, Err(1)), (1, Ok(1))] {
-        let (_, written) = goes_on(&all).await;
+        let (term, written) = goes_on(&all).await;
         let leads = leader(&all).await;
         let victim = *all.iter().find(|m| m.node() != leads).unwrap();
-        let term = victim.status().term;
         let last = (term, written);
         let commit = (term + terms, index.map_or_else(|end| end, |on: u64| written + on));
         let frame = append_committed(term + 1, UPSTART, last, (term + 1, written + 1), commit);
