@@ -11,6 +11,7 @@
 
 pub mod apply;
 mod dealings;
+mod files;
 mod frames;
 mod gossip;
 mod keys;
@@ -40,9 +41,11 @@ pub const TARGETS: &[(&str, Target)] = &[
     #[cfg(feature = "node")]
     ("config", texts::config),
     ("dealing", dealings::dealing),
+    ("export", files::export),
     ("fragment", dealings::fragment),
     ("frame", frames::frame),
     ("gossip", gossip::gossip),
+    ("identity", files::identity),
     ("path", texts::path),
     ("policy", texts::policy),
     ("proof", notes::proof),

@@ -248,6 +248,8 @@ pub fn seeds() -> Vec<(&'static str, Vec<u8>)> {
     seeds.push(("snapshot", symbolon_consensus::testing::meta().to_vec()));
     seeds.extend(peers(&boot));
     seeds.push(("proof_file", proof_file(&world.roster, &boot)));
+    seeds.push(("identity", crate::files::identity_seed()));
+    seeds.extend([0, 1, 3].map(|byte| ("export", vec![byte; 48])));
     seeds
 }
 

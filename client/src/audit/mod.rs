@@ -19,6 +19,7 @@ use crate::hello::Boot;
 use crate::limits::{ANCHOR_ATTEMPTS, PROOF_PAUSE};
 use crate::query::{AuditPage, AuditRange};
 use bytes::Bytes;
+use std::collections::BTreeMap;
 use symbolon_crypto::Hash;
 use symbolon_crypto::checkpoint::{BadCheckpoint, Checkpoint};
 use symbolon_crypto::merkle::{Frontier, leaf_hash};
@@ -151,7 +152,8 @@ pub struct Audited {
 pub struct Verifier {
     cluster: ClusterId,
     node: u16,
-    boots: Vec<Boot>,
+    /// By their counters.
+    boots: BTreeMap<u64, Boot>,
     last_boot: u64,
     archived: u64,
     frontier: Frontier,
@@ -164,7 +166,7 @@ impl Verifier {
         Self {
             cluster,
             node,
-            boots: Vec::new(),
+            boots: BTreeMap::new(),
             last_boot: 0,
             archived: 0,
             frontier: Frontier::new(),
@@ -174,10 +176,8 @@ impl Verifier {
     /// Boots of this node, verified; leaves and checkpoints of others are refused.
     pub fn vouch(&mut self, boots: &[Boot]) {
         for boot in boots {
-            let counter = |boot: &Boot| boot.signer.boot_counter;
-            if !self.boots.iter().any(|known| counter(known) == counter(boot)) {
-                self.boots.push(boot.clone());
-            }
+            let counter = boot.signer.boot_counter;
+            self.boots.entry(counter).or_insert_with(|| boot.clone());
         }
     }
 
@@ -202,7 +202,7 @@ impl Verifier {
             });
         }
         let found = decoded.boot_counter;
-        if !self.boots.iter().any(|boot| boot.signer.boot_counter == found) {
+        if !self.boots.contains_key(&found) {
             return Err(Defect::UnknownBoot { index, found });
         }
         if found < self.last_boot {
@@ -231,7 +231,7 @@ impl Verifier {
         let origin = audit::origin(self.cluster, self.node);
         let mut why = BadCheckpoint::NotSigned;
         // The newest boot is likeliest to have signed it.
-        for boot in self.boots.iter().rev() {
+        for boot in self.boots.values().rev() {
             match Checkpoint::verify(note, &origin, &boot.checkpoint_key, &AwsLc) {
                 Ok(checkpoint) => return Ok(checkpoint),
                 Err(BadCheckpoint::NotSigned) => {}
