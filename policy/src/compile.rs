@@ -20,6 +20,7 @@ use crate::limits::{
     POLICIES_MAX, POLICY_ID_BYTES_MAX, POLICY_NOTE_BYTES_MAX, SET_BYTES_MAX, SOURCE_BYTES_MAX, SOURCE_NAME_BYTES_MAX,
     SOURCES_MAX,
 };
+use crate::needs::Needs;
 use crate::place::{Lines, Place};
 use crate::request::{check_path, is_name};
 use crate::scan::{ScanError, Statement, is_deceptive, statements};
@@ -35,6 +36,7 @@ pub(crate) struct Checked {
     pub(crate) policy: Policy,
     /// Scope and condition as one expression, so that it is not put together for each request.
     pub(crate) expression: Expr,
+    pub(crate) needs: Needs,
     pub(crate) reference: PolicyRef,
     place: Place,
 }
@@ -208,6 +210,7 @@ fn named(policy: Policy, number: usize, place: Place) -> Result<Checked, Compile
     let expression = policy.as_ref().condition();
     Ok(Checked {
         policy,
+        needs: Needs::of(&expression),
         expression,
         reference,
         place,

@@ -20,6 +20,7 @@ use cedar_policy_core::entities::{Entities, NoEntitiesSchema, TCComputation, err
 use cedar_policy_core::evaluator::{EvaluationError, Evaluator};
 use cedar_policy_core::extensions::Extensions;
 
+use crate::needs::{Attribute, Needs};
 use crate::request::{Local, Request, Resource};
 use crate::schema::{EntityKind, action_uid};
 
@@ -52,17 +53,19 @@ pub(crate) enum BuildError {
 }
 
 impl Asked {
+    /// For policies that ask for no more than `needs`.
+    ///
     /// # Errors
     /// [`BuildError`], for a request that has not been checked.
-    pub(crate) fn new(request: &Request<'_>) -> Result<Self, BuildError> {
-        let principal = principal_entity(request);
-        let resource = resource_entity(&request.resource);
+    pub(crate) fn new(request: &Request<'_>, needs: Needs) -> Result<Self, BuildError> {
+        let principal = principal_entity(request, needs);
+        let resource = resource_entity(&request.resource, needs);
         let known = |uid: &EntityUID| EntityUIDEntry::known(uid.clone(), None);
         let cedar = CedarRequest::new_unchecked(
             known(principal.uid()),
             known(&action_uid(request.action)),
             known(resource.uid()),
-            Some(context(request)?),
+            Some(context(request, needs)?),
         );
         // Every ancestor is a direct parent, so the relation is closed as it stands.
         let entities = Entities::from_entities(
@@ -93,42 +96,52 @@ impl Asked {
     }
 }
 
-fn principal_entity(request: &Request<'_>) -> Entity {
+fn principal_entity(request: &Request<'_>, needs: Needs) -> Entity {
     let principal = &request.principal;
+    let mut attributes = Vec::new();
+    let mut add = |attribute: Attribute, value: &dyn Fn() -> Value| {
+        if needs.has(attribute) {
+            attributes.push((attribute.name().into(), value().into()));
+        }
+    };
+    add(Attribute::Id, &|| Value::from(hex::encode(principal.id)));
+    add(Attribute::Name, &|| Value::from(principal.name));
+    add(Attribute::Owner, &|| Value::from(principal.owner));
+    add(Attribute::Purpose, &|| Value::from(principal.purpose));
     let groups = principal.groups.iter().map(|group| EntityKind::Group.uid(group));
-    Entity::new_with_attr_partial_value(
-        principal.kind.entity().uid(principal.name),
-        [
-            ("id".into(), text(&hex::encode(principal.id))),
-            ("name".into(), text(principal.name)),
-            ("owner".into(), text(principal.owner)),
-            ("purpose".into(), text(principal.purpose)),
-        ],
-        HashSet::new(),
-        groups.collect(),
-        [],
-    )
+    let uid = principal.kind.entity().uid(principal.name);
+    Entity::new_with_attr_partial_value(uid, attributes, HashSet::new(), groups.collect(), [])
 }
 
-fn resource_entity(resource: &Resource<'_>) -> Entity {
+fn resource_entity(resource: &Resource<'_>, needs: Needs) -> Entity {
     let (kind, id) = resource.entity();
     let path = match resource {
-        Resource::Secret { path, .. } | Resource::Folder { path, .. } => Some(("path".into(), text(path))),
-        Resource::Tenant { .. } | Resource::Cluster => None,
+        Resource::Secret { path, .. } | Resource::Folder { path, .. } if needs.has(Attribute::Path) => {
+            Some((Attribute::Path.name().into(), Value::from(*path).into()))
+        }
+        _ => None,
     };
     let parents = resource.ancestors().map(|(kind, id)| kind.uid(id));
     Entity::new_with_attr_partial_value(kind.uid(id), path, HashSet::new(), parents.collect(), [])
 }
 
-fn context(request: &Request<'_>) -> Result<Context, BuildError> {
+fn context(request: &Request<'_>, needs: Needs) -> Result<Context, BuildError> {
+    use Attribute::{
+        Cas, ClientKey, LocalHour, LocalTime, LocalWeekday, LogHour, LogTime, LogWeekday, SourceAddress, SourceRegion,
+        TlsGroup,
+    };
     let mut attributes = BTreeMap::new();
-    let mut add = |name: &str, value: Value| attributes.insert(name.into(), value);
-    let [time, hour, weekday] = times(request.context.log_time_ms);
-    add("logTime", time);
-    add("logHour", hour);
-    add("logWeekday", weekday);
+    let mut add = |attribute: Attribute, value: &dyn Fn() -> Value| {
+        if needs.has(attribute) {
+            attributes.insert(attribute.name().into(), value());
+        }
+    };
+    let log_ms = request.context.log_time_ms;
+    add(LogTime, &|| number(log_ms));
+    add(LogHour, &|| number(hour(log_ms)));
+    add(LogWeekday, &|| number(weekday(log_ms)));
     if let Some(cas) = request.stated() {
-        add("cas", Value::from(cas));
+        add(Cas, &|| Value::from(cas));
     }
     if let Some(Local {
         time_ms,
@@ -138,25 +151,35 @@ fn context(request: &Request<'_>) -> Result<Context, BuildError> {
         client_key,
     }) = request.observed()
     {
-        let [time, hour, weekday] = times(time_ms);
-        add("localTime", time);
-        add("localHour", hour);
-        add("localWeekday", weekday);
-        add("sourceAddress", address(&source.to_canonical().to_string())?);
-        if let Some(region) = region {
-            add("sourceRegion", Value::from(region));
+        add(LocalTime, &|| number(time_ms));
+        add(LocalHour, &|| number(hour(time_ms)));
+        add(LocalWeekday, &|| number(weekday(time_ms)));
+        if needs.has(SourceAddress) {
+            let address = address(&source.to_canonical().to_string())?;
+            add(SourceAddress, &|| address.clone());
         }
-        add("tlsGroup", Value::from(tls_group));
-        add("clientKey", Value::from(hex::encode(client_key)));
+        if let Some(region) = region {
+            add(SourceRegion, &|| Value::from(region));
+        }
+        add(TlsGroup, &|| Value::from(tls_group));
+        add(ClientKey, &|| Value::from(hex::encode(client_key)));
     }
     Ok(Context::Value(Arc::new(attributes)))
 }
 
-/// Time in ms, hour of the day and ISO 8601 day of the week, all UTC. 1 January 1970 was a Thursday.
-fn times(time_ms: u64) -> [Value; 3] {
-    let hours = time_ms / HOUR_MS;
-    // `Request::check` has refused times past i64.
-    [time_ms, hours % 24, (hours / 24 + 3) % 7 + 1].map(|number| Value::from(i64::try_from(number).unwrap_or(i64::MAX)))
+/// Hour of the day, UTC.
+const fn hour(time_ms: u64) -> u64 {
+    time_ms / HOUR_MS % 24
+}
+
+/// ISO 8601 day of the week, UTC. 1 January 1970 was a Thursday.
+const fn weekday(time_ms: u64) -> u64 {
+    (time_ms / HOUR_MS / 24 + 3) % 7 + 1
+}
+
+/// `Request::check` has refused times past i64.
+fn number(number: u64) -> Value {
+    Value::from(i64::try_from(number).unwrap_or(i64::MAX))
 }
 
 fn address(text: &str) -> Result<Value, BuildError> {
@@ -168,8 +191,4 @@ fn address(text: &str) -> Result<Value, BuildError> {
         Ok(PartialValue::Residual(_)) => Err(BuildError::NoAddresses),
         Err(error) => Err(BuildError::Address(Box::new(error))),
     }
-}
-
-fn text(text: &str) -> PartialValue {
-    Value::from(text).into()
 }

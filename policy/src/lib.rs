@@ -45,6 +45,7 @@ mod error;
 mod evaluate;
 mod index;
 pub mod limits;
+mod needs;
 mod place;
 mod request;
 mod scan;

@@ -12,6 +12,7 @@ use crate::error::CompileError;
 use crate::evaluate::Asked;
 use crate::index::{Index, Number};
 use crate::limits::{NEAREST_MAX, NEAREST_SCAN_MAX};
+use crate::needs::Needs;
 use crate::request::{InputDefect, Request};
 use crate::schema::Vocabulary;
 
@@ -145,7 +146,9 @@ impl PolicySet {
             decision.nearest = self.nearest(request, &candidates);
             return decision;
         }
-        let asked = match Asked::new(request) {
+        let members = || candidates.iter().filter_map(|number| self.member(*number));
+        let needs = members().fold(Needs::NONE, |needs, member| needs.and(member.needs));
+        let asked = match Asked::new(request, needs) {
             Ok(asked) => asked,
             Err(error) => {
                 decision.reason = Reason::EvaluationError;
@@ -160,7 +163,7 @@ impl PolicySet {
         let is_satisfied = asked.evaluator();
         for Checked {
             expression, reference, ..
-        } in candidates.iter().filter_map(|number| self.member(*number))
+        } in members()
         {
             match (is_satisfied(expression), reference.effect) {
                 (Ok(true), Effect::Permit) => permitting.push(reference.clone()),

@@ -12,7 +12,7 @@
 
 mod common;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::LazyLock;
 
 use cedar_policy::{Authorizer, Context, Decision, Effect, Entities, EntityUid, PolicySet as Whole, Request, Schema};
@@ -105,6 +105,9 @@ fn condition() -> impl Strategy<Value = &'static str> {
         "when { principal in Group::\"ops\" }",
         "when { principal.name like \"spiffe://*\" }",
         "when { resource in Folder::\"prod\" }",
+        "when { {asked: context}.asked.logHour >= 12 }",
+        "when { (if principal.id == \"\" then context else context).logWeekday <= 5 }",
+        "when { resource.path like \"*key\" && [context].contains(context) }",
     ])
 }
 
@@ -185,7 +188,8 @@ fn question() -> impl Strategy<Value = Question> {
 struct Outcome {
     reason: Reason,
     determining: BTreeSet<usize>,
-    failed: BTreeSet<usize>,
+    /// Why, in Cedar's words: what is left out of a request that no policy asks for must not show in them.
+    failed: BTreeMap<usize, String>,
 }
 
 fn uid(kind: &str, id: &str) -> Value {
@@ -300,10 +304,12 @@ fn outcome_unsliced(policies: &[String], ask: &Ask<'_>) -> Option<Outcome> {
         Request::new(principal, action, resource, context, schema).expect("the request conforms to the schema");
     let response = Authorizer::new().is_authorized(&request, &whole, &entities);
     let number = |id: &cedar_policy::PolicyId| id.to_string().trim_start_matches("policy").parse().expect("a number");
-    let failed: BTreeSet<usize> = response
+    let failed: BTreeMap<usize, String> = response
         .diagnostics()
         .errors()
-        .map(|cedar_policy::AuthorizationError::PolicyEvaluationError(error)| number(error.policy_id()))
+        .map(|cedar_policy::AuthorizationError::PolicyEvaluationError(error)| {
+            (number(error.policy_id()), error.inner().to_string())
+        })
         .collect();
     let determining: BTreeSet<usize> = response.diagnostics().reason().map(number).collect();
     let effect = determining
@@ -345,7 +351,7 @@ fn outcome_sliced(set: &PolicySet, ask: &Ask<'_>) -> Option<Outcome> {
         return None;
     }
     let failed = decision.errors().iter().map(|error| match error {
-        DecisionError::Policy { policy, .. } => number(policy),
+        DecisionError::Policy { policy, message } => (number(policy), message.clone()),
         other => panic!("not about a policy: {other}"),
     });
     Some(Outcome {
