@@ -3,18 +3,17 @@
 use crate::clocks;
 use crate::member::{Member, Standing, lock};
 use crate::submit;
-use crate::vouch::{BOOTS_MAX, HEADS_MAX, SNAPSHOTS_MAX, Seen, claim, pass_on};
+use crate::vouch::{BOOTS_MAX, HEADS_MAX, SNAPSHOTS_MAX, Seen, pass_on};
 use bytes::Bytes;
 use prost::Message;
 use std::sync::Arc;
 use std::time::Duration;
-use symbolon_consensus::{Allowance, SnapshotMeta};
+use symbolon_consensus::Allowance;
 use symbolon_crypto::Hash;
 use symbolon_crypto::provider::Verify;
 use symbolon_crypto::sign::VerifyingKey;
 use symbolon_custody::gate::CLOCKS_APART_MS_MAX;
 use symbolon_custody::heads::{self, Finding, Told};
-use symbolon_custody::snapshots::{self, Contradiction};
 use symbolon_state::entry::Kind;
 use symbolon_wire::statements::Signer;
 use symbolon_wire::v1::{self, peer_request};
@@ -150,7 +149,7 @@ fn compare(member: &Arc<Member>, applied: u64) {
 }
 
 /// Sends one message to every other node; a node that does not answer is not waited for.
-fn broadcast(member: &Arc<Member>, gossip: v1::Gossip) {
+pub(crate) fn broadcast(member: &Arc<Member>, gossip: v1::Gossip) {
     for node in member.peers.nodes() {
         send(member, node, gossip.clone());
     }
@@ -377,120 +376,6 @@ pub(crate) async fn announce(member: Arc<Member>) {
     }
 }
 
-/// Marks that could have been set while the one before was described, after which the next one is set all the same.
-const DESCRIBING_PATIENCE: u64 = 8;
-
-/// When a leader sets the next mark: the log is purged behind marks.
-struct MarkPace {
-    /// A mark is due so many entries behind the one before,
-    entries: u64,
-    /// or when the log has grown by so many bytes.
-    bytes: u64,
-    /// Index of the last mark that this node set.
-    proposed: u64,
-    /// How far the log had grown by then.
-    grown: u64,
-}
-
-impl MarkPace {
-    /// `described` is the last mark whose state this node has described. While it describes one it would pass over the next,
-    /// so that one is set only if this one never comes to its end.
-    fn due(&self, described: u64, applied: u64, grown: u64) -> bool {
-        let times = if self.proposed > described {
-            DESCRIBING_PATIENCE
-        } else {
-            1
-        };
-        let last = described.max(self.proposed);
-        applied >= last.saturating_add(self.entries.saturating_mul(times))
-            || grown.saturating_sub(self.grown) >= self.bytes.saturating_mul(times)
-    }
-}
-
-/// Signs marks as their state root becomes known, and takes them over once t nodes vouch for them; the leader sets a
-/// mark every `entries` entries and every `bytes` of them.
-pub(crate) async fn marks(member: Arc<Member>, entries: u64, bytes: u64) {
-    let mut marks = member.consensus.marks();
-    let mut every = tokio::time::interval(TICK_EVERY);
-    every.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
-    let mut signed = 0;
-    let mut adopted = 0;
-    let mut pace = MarkPace {
-        entries,
-        bytes,
-        proposed: 0,
-        grown: member.consensus.log_grown(),
-    };
-    loop {
-        every.tick().await;
-        if member.standing().refusal().is_some() {
-            continue;
-        }
-        let newest = marks.borrow_and_update().clone();
-        if let Some(meta) = &newest {
-            if meta.index > signed && sign_mark(&member, meta) {
-                signed = meta.index;
-            }
-            let contradicted = lock(&member.snapshots).contradicted(member.node, member.roster.threshold);
-            if let Some(Contradiction { index, against }) = contradicted {
-                tracing::error!(
-                    index,
-                    ?against,
-                    "this node's state is not the one that t others signed; it freezes"
-                );
-                member.set_standing(Standing::Diverged(index));
-                continue;
-            }
-            let vouching = lock(&member.snapshots).evidence(&claim(meta)).signatures.len();
-            if meta.index > adopted && vouching >= usize::from(member.roster.threshold) {
-                match member.consensus.adopt_mark().await {
-                    Ok(()) => adopted = meta.index,
-                    Err(fault) => tracing::error!(%fault, "a snapshot cannot be taken over"),
-                }
-            }
-        }
-        let applied = member.shown.load().applied;
-        let described = newest.map_or(0, |meta| meta.index);
-        let leads = member.consensus.leader() == Some(u64::from(member.node));
-        let grown = member.consensus.log_grown();
-        if leads && pace.due(described, applied, grown) {
-            match submit::propose_here(&member, Kind::SnapshotMark.number(), Bytes::new()).await {
-                Ok(done) => (pace.proposed, pace.grown) = (done.index, grown),
-                Err(refused) => tracing::warn!(message = refused.message, "no snapshot mark was set"),
-            }
-        }
-    }
-}
-
-fn sign_mark(member: &Arc<Member>, meta: &SnapshotMeta) -> bool {
-    let (signer, claimed) = (&member.boot.signer, claim(meta));
-    let statement = snapshots::statement(signer, &member.roster, &claimed);
-    let Ok(signature) = member.boot.signing.sign(&statement) else {
-        tracing::error!("a snapshot cannot be signed");
-        return false;
-    };
-    let signed = v1::SnapshotSignature {
-        node: member.node.into(),
-        boot_counter: signer.boot_counter,
-        incarnation: meta.incarnation,
-        index: meta.index,
-        chain: Bytes::copy_from_slice(&meta.chain),
-        state_root: Bytes::copy_from_slice(&claimed.state_root),
-        roster_hash: Bytes::copy_from_slice(&member.roster.hash),
-        signature: Bytes::copy_from_slice(&signature),
-    };
-    let own = &member.boot.own_key;
-    lock(&member.snapshots).take(signed.clone(), &member.roster, own, member.provider.as_ref());
-    broadcast(
-        member,
-        v1::Gossip {
-            snapshots: vec![signed],
-            ..v1::Gossip::default()
-        },
-    );
-    true
-}
-
 /// The chain values that a client saw differ: looked at like heads. One reply of each node is enough.
 pub(crate) fn report(member: &Member, report: &v1::HeadReport) {
     let differs = |reply: &&v1::ReadReply| {
@@ -505,45 +390,5 @@ pub(crate) fn report(member: &Member, report: &v1::HeadReport) {
             index = reply.record_index,
             "a client says that it was shown another history"
         );
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::{DESCRIBING_PATIENCE, MarkPace};
-
-    const PACE: MarkPace = MarkPace {
-        entries: 100,
-        bytes: 1000,
-        proposed: 0,
-        grown: 0,
-    };
-
-    #[test]
-    fn a_mark_is_due_after_so_many_entries_or_so_many_bytes() {
-        assert!(!PACE.due(0, 99, 999));
-        assert!(PACE.due(0, 100, 0));
-        assert!(PACE.due(0, 0, 1000));
-    }
-
-    #[test]
-    fn no_mark_is_set_while_the_one_before_is_described_unless_that_never_ends() {
-        let pace = MarkPace {
-            proposed: 200,
-            grown: 5000,
-            ..PACE
-        };
-        let late = 200 + 100 * DESCRIBING_PATIENCE;
-        assert!(!pace.due(100, 300, 6000), "it would be passed over");
-        assert!(!pace.due(100, late - 1, 5000));
-        assert!(pace.due(100, late, 5000), "else the log is never purged again");
-        assert!(pace.due(100, 200, 5000 + 1000 * DESCRIBING_PATIENCE));
-        assert!(pace.due(200, 300, 5000), "described: the next one as ever");
-    }
-
-    #[test]
-    fn a_mark_that_another_leader_set_counts_from_its_own_place() {
-        assert!(!PACE.due(450, 500, 0));
-        assert!(PACE.due(450, 550, 0));
     }
 }

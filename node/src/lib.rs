@@ -24,6 +24,7 @@ mod http;
 mod intake;
 mod lockdown;
 pub mod machine;
+mod marks;
 mod member;
 mod outcomes;
 mod peers;

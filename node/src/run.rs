@@ -13,6 +13,7 @@ use crate::guests::Guests;
 use crate::http;
 use crate::intake::Intake;
 use crate::machine::{NodeMachine, ViewAdapter, nothing_shown};
+use crate::marks;
 use crate::member::{Boot, Counters, Member, Standing};
 use crate::peers::{Peers, RaftTransport};
 use crate::probe;
@@ -469,7 +470,7 @@ async fn serve(
     tokio::spawn(gossip::ticks(Arc::clone(&member)));
     #[cfg(feature = "sabotage")]
     tokio::spawn(crate::sabotage::harass(Arc::clone(&member)));
-    tokio::spawn(gossip::marks(
+    tokio::spawn(marks::work(
         Arc::clone(&member),
         config.snapshot_entries,
         config.snapshot_bytes(),
