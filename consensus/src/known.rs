@@ -10,16 +10,33 @@ use crate::limits::KNOWN_BYTES_MAX;
 /// Counted for each record beside key and value: the maps' own.
 const OVERHEAD: usize = 128;
 
-/// Records as they are, `None` where there is none: at most [`KNOWN_BYTES_MAX`]. The oldest half is forgotten when the newest
-/// is full.
-#[derive(Debug, Default)]
+/// Records as they are, `None` where there is none. The oldest half is forgotten when the newest is full.
+#[derive(Debug)]
 pub struct Known {
+    bytes_max: usize,
     newest: HashMap<Vec<u8>, Option<Bytes>>,
     oldest: HashMap<Vec<u8>, Option<Bytes>>,
     newest_bytes: usize,
 }
 
+impl Default for Known {
+    fn default() -> Self {
+        Self::bounded(KNOWN_BYTES_MAX)
+    }
+}
+
 impl Known {
+    /// Knows nothing yet, and will hold at most `bytes_max`.
+    #[must_use]
+    pub fn bounded(bytes_max: usize) -> Self {
+        Self {
+            bytes_max,
+            newest: HashMap::new(),
+            oldest: HashMap::new(),
+            newest_bytes: 0,
+        }
+    }
+
     /// The record under `key`, if that is known.
     pub fn get(&mut self, key: &[u8]) -> Option<Option<Bytes>> {
         if let Some(known) = self.newest.get(key) {
@@ -33,7 +50,7 @@ impl Known {
     /// What is under `key` now.
     pub fn put(&mut self, key: Vec<u8>, value: Option<Bytes>) {
         let bytes = key.len() + value.as_ref().map_or(0, Bytes::len) + OVERHEAD;
-        if self.newest_bytes + bytes > KNOWN_BYTES_MAX / 2 {
+        if self.newest_bytes + bytes > self.bytes_max / 2 {
             self.oldest = std::mem::take(&mut self.newest);
             self.newest_bytes = 0;
         }

@@ -32,7 +32,10 @@ pub const MERGED_FILES: i32 = 8;
 /// Cached blocks of all column families together.
 pub const BLOCK_CACHE_BYTES: usize = 8 * 1024 * 1024;
 
-/// The largest record that is kept unsealed for readers; all of them together take `symbolon_consensus::limits::KNOWN_BYTES_MAX`.
+/// Records that are kept unsealed for readers: of some thousands of secrets of 1 KiB all that a read asks for.
+pub const RECENT_BYTES_MAX: usize = 16 * 1024 * 1024;
+
+/// The largest of them.
 pub const RECENT_BYTES_EACH: usize = 64 * 1024;
 
 /// The write-ahead log makes memtables flush when it reaches this size; a restart replays at most this much.

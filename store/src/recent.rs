@@ -10,10 +10,9 @@ use std::sync::{Mutex, MutexGuard};
 use bytes::Bytes;
 use symbolon_consensus::Known;
 
-use crate::limits::RECENT_BYTES_EACH;
+use crate::limits::{RECENT_BYTES_EACH, RECENT_BYTES_MAX};
 use crate::sync::lock;
 
-#[derive(Default)]
 pub(crate) struct Recent {
     /// Grows with each commit that begins and with each that ends: odd while one is under way, and after one that failed.
     commits: AtomicU64,
@@ -27,6 +26,20 @@ pub(crate) struct Recent {
 pub(crate) struct AsOf<'a> {
     recent: &'a Recent,
     commits: u64,
+}
+
+impl Default for Recent {
+    fn default() -> Self {
+        Self {
+            commits: AtomicU64::new(0),
+            committing: Mutex::new(()),
+            known: Mutex::new(nothing()),
+        }
+    }
+}
+
+fn nothing() -> Known {
+    Known::bounded(RECENT_BYTES_MAX)
 }
 
 impl Recent {
@@ -52,7 +65,7 @@ impl Recent {
     /// The same for a commit that puts another state in place of all records.
     pub(crate) fn replace(&self) -> Committing<'_> {
         let committing = self.begin();
-        *lock(&self.known) = Known::default();
+        *lock(&self.known) = nothing();
         committing
     }
 
