@@ -54,6 +54,9 @@ pub enum StoreFault {
     /// The store has been shut down, or an earlier failure stopped it.
     #[error("the store has stopped")]
     Stopped,
+    /// Records of another snapshot are on their way, or are being installed.
+    #[error("another snapshot is being taken over")]
+    Staging,
 }
 
 impl From<StoreFault> for std::io::Error {
@@ -196,10 +199,11 @@ pub trait Storage: Send + Sync + 'static {
     /// [`StoreFault`].
     fn keep_frozen(&self, indices: &[u64]) -> Result<(), StoreFault>;
 
-    /// Begins to receive records that may replace all others. An earlier staging that was not installed is dropped.
+    /// Begins to receive records that may replace all others. There is one staging at a time, until it is installed or dropped:
+    /// whoever could write into one that was checked already would decide what comes into force.
     ///
     /// # Errors
-    /// [`StoreFault`].
+    /// [`StoreFault::Staging`] while there is another one, or the fault.
     fn stage(&self) -> Result<Box<dyn Staging>, StoreFault>;
 
     /// Whether there is room to take on more.

@@ -1,6 +1,7 @@
 //! Records of a snapshot under way: a generation of the state that is not in force yet.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use bytes::Bytes;
 use symbolon_consensus::chain::ChainValue;
@@ -15,11 +16,36 @@ use crate::view::{Records, join_named};
 pub(crate) struct StagedState {
     store: Arc<Inner>,
     generation: u32,
-    installed: bool,
+    /// From then on the records may be in force.
+    installing: bool,
+    _turn: Turn,
+}
+
+/// The right to write into the next generation. A second one beside it would write into what the first has had checked,
+/// and go on when that is in force.
+struct Turn(Arc<Inner>);
+
+impl Turn {
+    fn take(store: &Arc<Inner>) -> Result<Self, StoreFault> {
+        let taken = store.staging.swap(true, Ordering::AcqRel);
+        #[cfg(feature = "sabotage")]
+        let taken = taken && !symbolon_sabotage::Bug::StagingShared.on();
+        if taken {
+            return Err(StoreFault::Staging);
+        }
+        Ok(Self(Arc::clone(store)))
+    }
+}
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        self.0.staging.store(false, Ordering::Release);
+    }
 }
 
 impl StagedState {
     pub(crate) fn begin(store: Arc<Inner>) -> Result<Self, StoreFault> {
+        let turn = Turn::take(&store)?;
         let current = *crate::sync::read(&store.generation);
         let generation = current.checked_add(1).ok_or(StoreFault::Corrupt {
             what: "generation",
@@ -28,7 +54,8 @@ impl StagedState {
         let staged = Self {
             store,
             generation,
-            installed: false,
+            installing: false,
+            _turn: turn,
         };
         staged.clear()?;
         Ok(staged)
@@ -98,17 +125,18 @@ impl Staging for StagedState {
             store.put(Space::Local, keys::GENERATION.to_vec(), &self.generation.to_be_bytes())?,
             clear_generation(*generation),
         ];
+        // If that fails, nobody knows whether it was done: what is not in force is cleared when the store is next opened.
+        self.installing = true;
         store.engine.write_durably(ops)?;
         *generation = self.generation;
         replacing.done();
-        self.installed = true;
         Ok(())
     }
 }
 
 impl Drop for StagedState {
     fn drop(&mut self) {
-        if !self.installed
+        if !self.installing
             && let Err(fault) = self.clear()
         {
             // Cleared when the store is next opened.

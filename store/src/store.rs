@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::path::Path;
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, RwLock};
 
 use bytes::Bytes;
@@ -38,6 +39,8 @@ pub(crate) struct Inner {
     pub(crate) barrier: Arc<Barrier>,
     /// Of the state in force. Read-locked while a view is taken, so that a switch is never seen half.
     pub(crate) generation: RwLock<u32>,
+    /// Whether a snapshot is on its way into the next one.
+    pub(crate) staging: AtomicBool,
     /// Records that readers asked for lately.
     pub(crate) recent: Recent,
     reserve_bytes: u64,
@@ -139,6 +142,7 @@ impl Store {
             engine,
             barrier: Arc::new(barrier),
             generation: RwLock::new(0),
+            staging: AtomicBool::new(false),
             recent: Recent::default(),
             reserve_bytes,
         };
