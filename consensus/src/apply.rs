@@ -233,6 +233,10 @@ impl StateAdapter {
         shared.store.commit(changes, &chain_values, state.encode())?;
         self.known = known;
         self.applied = Some(state);
+        // Whoever waits for the index finds there what was decided there: rights, for one. At once: until then readers find records
+        // that they cannot use yet, and keeping a state takes a while.
+        machine.published(last.index);
+        shared.progress.apply(last.index);
         let busy = mark && shared.is_describing();
         #[cfg(feature = "sabotage")]
         let busy = busy && !symbolon_sabotage::Bug::EveryMarkKept.on();
@@ -246,9 +250,6 @@ impl StateAdapter {
             let frozen = shared.store.freeze(last.index)?;
             shared.describe_in_background(frozen);
         }
-        // Whoever waits for the index finds there what was decided there: rights, for one.
-        machine.published(last.index);
-        shared.progress.apply(last.index);
         Ok(replies)
     }
 

@@ -121,6 +121,26 @@ pub(crate) fn decode_vote(mut bytes: &[u8]) -> Result<Vote, StoreFault> {
     }
 }
 
+fn last(bytes: &mut &[u8]) -> Option<LogId> {
+    if bytes.try_get_u8().ok()? != VERSION {
+        return None;
+    }
+    Some(log_id(bytes.try_get_u64().ok()?, bytes.try_get_u64().ok()?))
+}
+
+/// The index of the last entry of which [`Storage::commit`](crate::Storage::commit) was told that it is applied.
+///
+/// # Errors
+/// [`StoreFault::Corrupt`].
+pub fn applied_index(mut applied: &[u8]) -> Result<u64, StoreFault> {
+    Ok(last(&mut applied).ok_or(CORRUPT)?.index)
+}
+
+const CORRUPT: StoreFault = StoreFault::Corrupt {
+    what: "applied state",
+    kind: 0,
+};
+
 /// How far the state has been applied, kept atomically with it.
 #[derive(Debug, Clone)]
 pub(crate) struct AppliedState {
@@ -148,17 +168,11 @@ impl AppliedState {
     }
 
     pub(crate) fn decode(bytes: &[u8]) -> Result<Self, StoreFault> {
-        Self::parse(bytes).ok_or(StoreFault::Corrupt {
-            what: "applied state",
-            kind: 0,
-        })
+        Self::parse(bytes).ok_or(CORRUPT)
     }
 
     fn parse(mut bytes: &[u8]) -> Option<Self> {
-        if bytes.try_get_u8().ok()? != VERSION {
-            return None;
-        }
-        let last = log_id(bytes.try_get_u64().ok()?, bytes.try_get_u64().ok()?);
+        let last = last(&mut bytes)?;
         let mut chain = [0; 32];
         bytes.try_copy_to_slice(&mut chain).ok()?;
         let membership_id = match bytes.try_get_u8().ok()? {

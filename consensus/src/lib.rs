@@ -43,6 +43,7 @@ mod transport;
 mod types;
 
 pub use allowance::Allowance;
+pub use entry::applied_index;
 pub use gate::Standpoint;
 pub use handle::{AdmitError, Consensus, InitializeError, ProposeError, Proposed, StartError, Status, StatusWatch};
 pub use known::Known;

@@ -53,8 +53,7 @@ impl Answering<'_> {
 
     pub(crate) fn on_scene<T>(&self, decide: impl FnOnce(&Scene<'_>) -> Result<T, Fault>) -> Result<T, v1::Error> {
         let decided = self.member.on_scene(|scene, _| decide(scene));
-        let decided = decided.map_err(|_| error(Code::Internal, "the operating system gives no randomness", ""))?;
-        decided.map_err(broken)
+        decided?.map_err(broken)
     }
 
     pub(crate) async fn fresh(&self, min_index: u64) -> Result<(), v1::Error> {

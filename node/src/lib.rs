@@ -34,6 +34,7 @@ mod release;
 mod run;
 #[cfg(feature = "sabotage")]
 mod sabotage;
+mod scene;
 mod server;
 mod submit;
 mod token;

@@ -208,9 +208,9 @@ impl StateMachine for NodeMachine {
             self.refresh(&machine);
             self.next.log_time_ms = log_time_ms;
             self.next.feature_level = feature_level;
-            self.next.applied = index;
             self.machine = Some(machine);
         }
+        self.next.applied = index;
         self.next.sensitive = self.shown.load().sensitive + 1;
         self.changed.clear();
         // Which entries led here, and what each of them changed, is not known.

@@ -10,6 +10,7 @@ use crate::guests::Guests;
 use crate::intake::Intake;
 use crate::machine::{Shown, ViewAdapter};
 use crate::peers::Peers;
+use crate::scene;
 use crate::vouch::{Boots, Seen};
 use crate::watchers::Watchers;
 use arc_swap::{ArcSwap, ArcSwapOption};
@@ -331,11 +332,13 @@ impl Member {
     }
 
     /// Runs `decide` on the newest state.
-    pub(crate) fn on_scene<T>(&self, decide: impl FnOnce(&Scene<'_>, u64) -> T) -> Result<T, getrandom::Error> {
+    pub(crate) fn on_scene<T>(&self, decide: impl FnOnce(&Scene<'_>, u64) -> T) -> Result<T, v1::Error> {
         let mut salt = [0; 16];
-        getrandom::fill(&mut salt)?;
-        let shown = self.shown.load();
-        let reader = self.store.reader();
+        getrandom::fill(&mut salt).map_err(|reason| {
+            let message = format!("the operating system gives no randomness: {reason}");
+            error(Code::Internal, message, "")
+        })?;
+        let (shown, reader) = scene::newest(&self.shown, &self.store)?;
         let view = ViewAdapter::new(&reader);
         let scene = Scene {
             node: self.node,

@@ -136,7 +136,7 @@ impl Releases {
             let interest = Interested::new(member, &read.client, &read.request.path);
             catch_up(member, read.request.min_index, read.deadline, interest.as_ref()).await?;
             let ruled = member.on_scene(|scene, sensitive| read.rule(scene).map(|ruling| (ruling, sensitive)));
-            let (ruling, sensitive) = ruled.map_err(no_randomness)?.map_err(broken)?;
+            let (ruling, sensitive) = ruled?.map_err(broken)?;
             let bytes = ruling.ciphertext_bytes();
             if !is_large(bytes) || large.as_ref().is_some_and(|room| room.bytes >= bytes) {
                 return Ok((ruling, sensitive, large));
@@ -266,14 +266,6 @@ fn stopping() -> v1::Error {
     error(Code::Overloaded, "the node is stopping", "ask another node")
 }
 
-fn no_randomness(reason: getrandom::Error) -> v1::Error {
-    error(
-        Code::Internal,
-        format!("the operating system gives no randomness: {reason}"),
-        "",
-    )
-}
-
 /// State that does not read: the details go to the node's log, the asker learns that it is the node's fault.
 pub(crate) fn broken(fault: Fault) -> v1::Error {
     tracing::error!(%fault, "state cannot be read");
@@ -385,7 +377,7 @@ impl Releases {
         let (ruling, sensitive) = match ruled {
             Ok(Ok(ruled)) => ruled,
             Ok(Err(fault)) => return Err((broken(fault), respond)),
-            Err(reason) => return Err((no_randomness(reason), respond)),
+            Err(error) => return Err((error, respond)),
         };
         let job = Job {
             ruling,

@@ -122,8 +122,7 @@ impl Answering<'_> {
                 sensitive,
             })
         });
-        let looked = looked.map_err(|_| error(Code::Internal, "the operating system gives no randomness", ""))?;
-        looked.map_err(broken)
+        looked?.map_err(broken)
     }
 
     /// The changes that the asker may see: those of secrets whose metadata he may read. And whether there are more.

@@ -148,6 +148,15 @@ impl std::fmt::Debug for StoreView<'_> {
 }
 
 impl StoreView<'_> {
+    /// The index of the last entry that is applied in what it sees; 0 before the first.
+    ///
+    /// # Errors
+    /// [`StoreFault`].
+    pub fn applied_index(&self) -> Result<u64, StoreFault> {
+        let applied = self.records().applied()?;
+        applied.map_or(Ok(0), |applied| symbolon_consensus::applied_index(&applied))
+    }
+
     fn records(&self) -> Records<'_, dyn Read + '_> {
         Records {
             read: &*self.read,
