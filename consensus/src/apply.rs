@@ -237,7 +237,7 @@ impl StateAdapter {
         // that they cannot use yet, and keeping a state takes a while.
         machine.published(last.index);
         shared.progress.apply(last.index);
-        let busy = mark && shared.is_describing();
+        let busy = mark && shared.progress.describing();
         #[cfg(feature = "sabotage")]
         let busy = busy && !symbolon_sabotage::Bug::EveryMarkKept.on();
         if busy {
@@ -332,7 +332,12 @@ impl Shared {
     /// Computes the state root of a mark while entries go on being applied, then announces it.
     fn describe_in_background(self: &Arc<Self>, frozen: Arc<dyn Frozen>) {
         let (shared, incarnation) = (Arc::downgrade(self), self.incarnation);
-        lock(&self.describing).spawn(async move {
+        let under_way = self.progress.describe();
+        let mut describing = lock(&self.describing);
+        // Those that ended take memory until somebody asks for them.
+        while describing.try_join_next().is_some() {}
+        describing.spawn(async move {
+            let _under_way = under_way;
             let index = frozen.index();
             let described = describe(&*frozen, incarnation).await;
             let Some(shared) = shared.upgrade() else { return };
@@ -345,12 +350,6 @@ impl Shared {
                 tracing::warn!(index, %fault, "the state at this mark could not be described");
             }
         });
-    }
-
-    fn is_describing(&self) -> bool {
-        let mut describing = lock(&self.describing);
-        while describing.try_join_next().is_some() {}
-        !describing.is_empty()
     }
 
     async fn remember_mark(&self, kept: Kept) -> Result<(), StoreFault> {

@@ -5,8 +5,8 @@
 //! the newest committed state.
 
 use std::collections::VecDeque;
-use std::sync::Mutex;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -51,11 +51,22 @@ pub struct Progress {
     accepted: AtomicU64,
     applied: AtomicU64,
     installing: AtomicBool,
+    /// Marked states that are being described.
+    describing: AtomicUsize,
     /// Counts cuts; read before and after `accepted`, so that a sample never mixes two logs.
     cuts_made: AtomicU64,
     /// (number of the cut, first index that went), newest last.
     cuts: Mutex<VecDeque<(u64, u64)>>,
     changed: watch::Sender<()>,
+}
+
+/// A description under way.
+pub(crate) struct Describing(Arc<Progress>);
+
+impl Drop for Describing {
+    fn drop(&mut self) {
+        self.0.describing.fetch_sub(1, Ordering::SeqCst);
+    }
 }
 
 impl Default for Progress {
@@ -70,6 +81,7 @@ impl Progress {
             accepted: AtomicU64::new(accepted),
             applied: AtomicU64::new(applied),
             installing: AtomicBool::new(false),
+            describing: AtomicUsize::new(0),
             cuts_made: AtomicU64::new(0),
             cuts: Mutex::new(VecDeque::new()),
             changed: watch::Sender::new(()),
@@ -92,6 +104,18 @@ impl Progress {
     #[must_use]
     pub fn installing(&self) -> bool {
         self.installing.load(Ordering::SeqCst)
+    }
+
+    /// Whether a marked state is being described. A mark that comes meanwhile is passed over.
+    #[must_use]
+    pub fn describing(&self) -> bool {
+        self.describing.load(Ordering::SeqCst) > 0
+    }
+
+    /// A description begins; it ends when this is dropped.
+    pub(crate) fn describe(self: &Arc<Self>) -> Describing {
+        self.describing.fetch_add(1, Ordering::SeqCst);
+        Describing(Arc::clone(self))
     }
 
     /// What is accepted now, as a target to wait for.

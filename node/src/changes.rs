@@ -9,6 +9,7 @@ use symbolon_wire::Message;
 use symbolon_wire::change::Target;
 use symbolon_wire::limits::{WATCH_PAGE_BYTES_MAX, WATCH_PAGE_MAX};
 use symbolon_wire::v1;
+use tokio::sync::watch;
 
 /// Bytes that the ring takes: some 100,000 changes with paths of 30 characters.
 const RING_BYTES_MAX: usize = 16 * 1024 * 1024;
@@ -19,6 +20,8 @@ const CHANGE_BYTES: usize = 160;
 pub(crate) struct Changes {
     ring: Mutex<Ring>,
     bells: Bells,
+    /// Where the ring began anew last.
+    restarts: watch::Sender<u64>,
 }
 
 impl Default for Changes {
@@ -26,6 +29,7 @@ impl Default for Changes {
         Self {
             ring: Mutex::new(Ring::new(RING_BYTES_MAX)),
             bells: Bells::default(),
+            restarts: watch::Sender::new(0),
         }
     }
 }
@@ -67,6 +71,12 @@ impl Changes {
     /// Forgets all: what led to `index` is not known.
     pub(crate) fn restart(&self, index: u64) {
         lock(&self.ring).restart(index);
+        self.restarts.send_replace(index);
+    }
+
+    /// Tells when another state was put in place of all records: nobody learns what led there.
+    pub(crate) fn restarts(&self) -> watch::Receiver<u64> {
+        self.restarts.subscribe()
     }
 
     /// Wakes everybody.
@@ -180,6 +190,16 @@ mod tests {
 
     fn all() -> Target {
         Target::Folder(String::new())
+    }
+
+    #[test]
+    fn whoever_waits_learns_that_another_state_is_in_place() {
+        let changes = Changes::default();
+        let mut restarts = changes.restarts();
+        restarts.mark_unchanged();
+        assert!(!restarts.has_changed().unwrap());
+        changes.restart(7);
+        assert!(restarts.has_changed().unwrap());
     }
 
     #[test]

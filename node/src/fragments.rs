@@ -13,7 +13,7 @@ use symbolon_state::entry::Kind;
 use symbolon_state::keys;
 use symbolon_state::query;
 use symbolon_state::records::{SessionRecord, VersionRecord};
-use symbolon_store::{Local, LocalOp};
+use symbolon_store::{Local, LocalOp, Store};
 use symbolon_wire::ids::SecretId;
 use symbolon_wire::limits::FRAGMENT_OK_MAX;
 use symbolon_wire::v1;
@@ -277,18 +277,29 @@ fn erasures(local: &Local, prefix: &[u8]) -> Result<Vec<LocalOp>, StoreFault> {
     Ok(kept.into_iter().map(|(key, _)| LocalOp::Delete(key)).collect())
 }
 
-/// Erases own fragments of versions that are gone: a node may have stopped between applying that and erasing them.
+/// Erases own fragments of versions that are gone: a node may have stopped between applying that and erasing them, or have taken
+/// over a snapshot in place of the entries that say so.
 pub(crate) async fn erase_leftovers(member: Arc<Member>) {
+    let mut restarts = member.changes.restarts();
+    loop {
+        restarts.mark_unchanged();
+        if let Err(fault) = erase_gone(&member.store, &member.local).await {
+            tracing::error!(%fault, "own fragments of versions that are gone cannot be erased");
+        }
+        if restarts.changed().await.is_err() {
+            return;
+        }
+    }
+}
+
+async fn erase_gone(store: &Store, local: &Local) -> Result<(), StoreFault> {
     let mut after: Option<Vec<u8>> = None;
     loop {
-        let page = match member.local.scan(&[OWN], after.as_deref(), 256) {
-            Ok(page) => page,
-            Err(fault) => return tracing::error!(%fault, "own fragments cannot be read"),
-        };
-        let Some((last, _)) = page.last() else { return };
+        let page = local.scan(&[OWN], after.as_deref(), 256)?;
+        let Some((last, _)) = page.last() else { return Ok(()) };
         after = Some(last.clone());
         let gone: Vec<LocalOp> = {
-            let reader = member.store.reader();
+            let reader = store.reader();
             let view = crate::machine::ViewAdapter::new(&reader);
             let is_gone = |key: &Vec<u8>| {
                 let of = version_of(key);
@@ -297,10 +308,8 @@ pub(crate) async fn erase_leftovers(member: Arc<Member>) {
             let keys = page.into_iter().map(|(key, _)| key);
             keys.filter(is_gone).map(LocalOp::Delete).collect()
         };
-        if !gone.is_empty()
-            && let Err(fault) = member.local.write(gone, Durability::Synced).await
-        {
-            return tracing::error!(%fault, "own fragments of versions that are gone cannot be erased");
+        if !gone.is_empty() {
+            local.write(gone, Durability::Synced).await?;
         }
         tokio::time::sleep(LEFTOVERS_PAUSE).await;
     }
@@ -310,9 +319,11 @@ pub(crate) async fn erase_leftovers(member: Arc<Member>) {
 mod tests {
     use super::*;
     use rand_core::SeedableRng;
+    use symbolon_consensus::{Changes, Storage};
     use symbolon_crypto::provider::AwsLc;
     use symbolon_crypto::secret::Secret;
-    use symbolon_store::{MemoryDisk, Options, Store};
+    use symbolon_state::records::VersionState;
+    use symbolon_store::{MemoryDisk, Options};
 
     fn record(secret: u8, version: u64, epoch: u64) -> VersionRecord {
         VersionRecord {
@@ -323,11 +334,42 @@ mod tests {
         }
     }
 
-    #[test]
-    fn erasing_a_version_takes_its_fragments_of_every_epoch_and_no_other() {
+    fn store() -> Store {
         let rng = Box::new(rand_chacha::ChaCha20Rng::from_seed([1; 32]));
         let options = Options::new(Secret::fill(|bytes: &mut [u8; 32]| bytes.fill(7)), Arc::new(AwsLc), rng);
-        let store = Store::open_in_memory(&MemoryDisk::default(), options).unwrap();
+        Store::open_in_memory(&MemoryDisk::default(), options).unwrap()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn fragments_of_versions_that_the_state_does_not_have_are_erased_and_no_other() {
+        let store = store();
+        let local = store.local();
+        let (there, gone) = (record(1, 2, 0), record(1, 3, 0));
+        for kept in [&there, &gone] {
+            let fragment = LocalOp::Put(own_key(kept), Bytes::from_static(b"fragment"));
+            local.write_now(vec![fragment]).unwrap();
+        }
+        let id = SecretId([1; 16]);
+        let records = [
+            (keys::version(id, 2), there.encode_to_vec()),
+            (keys::version_state(id, 2), VersionState::default().encode_to_vec()),
+        ];
+        let changes = Changes {
+            records: records
+                .into_iter()
+                .map(|(key, value)| (key, Some(value.into())))
+                .collect(),
+            ..Changes::default()
+        };
+        store.commit(changes, &[], Bytes::from_static(b"applied")).unwrap();
+        erase_gone(&store, &local).await.unwrap();
+        assert!(local.get(&own_key(&there)).unwrap().is_some());
+        assert!(local.get(&own_key(&gone)).unwrap().is_none());
+    }
+
+    #[test]
+    fn erasing_a_version_takes_its_fragments_of_every_epoch_and_no_other() {
+        let store = store();
         let local = store.local();
         let of_it = [record(1, 2, 0), record(1, 2, 1)];
         let others = [record(1, 1, 0), record(1, 3, 0), record(2, 2, 0), record(1, 0x0200, 0)];

@@ -23,23 +23,25 @@ struct MarkPace {
     entries: u64,
     /// or when the log has grown by so many bytes.
     bytes: u64,
-    /// Index of the last mark that this node set.
-    proposed: u64,
+    /// Index of the last mark that this node set, or described when another had set it.
+    last: u64,
     /// How far the log had grown by then.
     grown: u64,
 }
 
 impl MarkPace {
-    /// `described` is the last mark whose state this node has described. While it describes one it would pass over the next,
-    /// so that one is set only if this one never comes to its end.
-    fn due(&self, described: u64, applied: u64, grown: u64) -> bool {
-        let times = if self.proposed > described {
-            DESCRIBING_PATIENCE
-        } else {
-            1
-        };
-        let last = described.max(self.proposed);
-        applied >= last.saturating_add(self.entries.saturating_mul(times))
+    /// The mark at `index` was set, or found described.
+    fn follow(&mut self, index: u64, grown: u64) {
+        if index > self.last {
+            (self.last, self.grown) = (index, grown);
+        }
+    }
+
+    /// While this node describes a mark's state it would pass over the next, so that one is set only if this one never comes
+    /// to its end.
+    fn due(&self, describing: bool, applied: u64, grown: u64) -> bool {
+        let times = if describing { DESCRIBING_PATIENCE } else { 1 };
+        applied >= self.last.saturating_add(self.entries.saturating_mul(times))
             || grown.saturating_sub(self.grown) >= self.bytes.saturating_mul(times)
     }
 }
@@ -55,7 +57,7 @@ pub(crate) async fn work(member: Arc<Member>, entries: u64, bytes: u64) {
     let mut pace = MarkPace {
         entries,
         bytes,
-        proposed: 0,
+        last: 0,
         grown: member.consensus.log_grown(),
     };
     loop {
@@ -86,13 +88,12 @@ pub(crate) async fn work(member: Arc<Member>, entries: u64, bytes: u64) {
                 }
             }
         }
-        let applied = member.shown.load().applied;
-        let described = newest.map_or(0, |meta| meta.index);
+        let (applied, grown) = (member.shown.load().applied, member.consensus.log_grown());
+        pace.follow(newest.map_or(0, |meta| meta.index), grown);
         let leads = member.consensus.leader() == Some(u64::from(member.node));
-        let grown = member.consensus.log_grown();
-        if leads && pace.due(described, applied, grown) {
+        if leads && pace.due(member.consensus.progress().describing(), applied, grown) {
             match submit::propose_here(&member, Kind::SnapshotMark.number(), Bytes::new()).await {
-                Ok(done) => (pace.proposed, pace.grown) = (done.index, grown),
+                Ok(done) => pace.follow(done.index, grown),
                 Err(refused) => tracing::warn!(message = refused.message, "no snapshot mark was set"),
             }
         }
@@ -132,38 +133,50 @@ fn sign_mark(member: &Arc<Member>, meta: &SnapshotMeta) -> bool {
 mod tests {
     use super::{DESCRIBING_PATIENCE, MarkPace};
 
-    const PACE: MarkPace = MarkPace {
-        entries: 100,
-        bytes: 1000,
-        proposed: 0,
-        grown: 0,
-    };
-
-    #[test]
-    fn a_mark_is_due_after_so_many_entries_or_so_many_bytes() {
-        assert!(!PACE.due(0, 99, 999));
-        assert!(PACE.due(0, 100, 0));
-        assert!(PACE.due(0, 0, 1000));
+    fn behind(last: u64, grown: u64) -> MarkPace {
+        MarkPace {
+            entries: 100,
+            bytes: 1000,
+            last,
+            grown,
+        }
     }
 
     #[test]
-    fn no_mark_is_set_while_the_one_before_is_described_unless_that_never_ends() {
-        let pace = MarkPace {
-            proposed: 200,
-            grown: 5000,
-            ..PACE
-        };
+    fn a_mark_is_due_after_so_many_entries_or_so_many_bytes() {
+        let pace = behind(0, 0);
+        assert!(!pace.due(false, 99, 999));
+        assert!(pace.due(false, 100, 0));
+        assert!(pace.due(false, 0, 1000));
+    }
+
+    #[test]
+    fn no_mark_is_set_while_one_is_described_unless_that_never_ends() {
+        let pace = behind(200, 5000);
         let late = 200 + 100 * DESCRIBING_PATIENCE;
-        assert!(!pace.due(100, 300, 6000), "it would be passed over");
-        assert!(!pace.due(100, late - 1, 5000));
-        assert!(pace.due(100, late, 5000), "else the log is never purged again");
-        assert!(pace.due(100, 200, 5000 + 1000 * DESCRIBING_PATIENCE));
-        assert!(pace.due(200, 300, 5000), "described: the next one as ever");
+        assert!(!pace.due(true, 300, 6000), "it would be passed over");
+        assert!(!pace.due(true, late - 1, 5000));
+        assert!(pace.due(true, late, 5000), "else the log is never purged again");
+        assert!(pace.due(true, 200, 5000 + 1000 * DESCRIBING_PATIENCE));
+        assert!(pace.due(false, 300, 5000), "described: the next one as ever");
     }
 
     #[test]
     fn a_mark_that_another_leader_set_counts_from_its_own_place() {
-        assert!(!PACE.due(450, 500, 0));
-        assert!(PACE.due(450, 550, 0));
+        let mut pace = behind(0, 0);
+        pace.follow(450, 7000);
+        assert!(!pace.due(false, 549, 7999), "a new leader sets none at once");
+        assert!(pace.due(false, 550, 7000));
+        assert!(pace.due(false, 450, 8000));
+    }
+
+    #[test]
+    fn a_mark_that_was_passed_over_does_not_put_off_the_next_one() {
+        let mut pace = behind(0, 0);
+        pace.follow(200, 5000);
+        // The one before it, which was being described when it was set.
+        pace.follow(150, 5500);
+        assert!(!pace.due(false, 299, 5999));
+        assert!(pace.due(false, 300, 5000));
     }
 }

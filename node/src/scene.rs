@@ -63,7 +63,11 @@ mod tests {
     #[test]
     fn records_that_are_ahead_of_the_policies_are_decided_about_by_no_policies() {
         let key = Secret::fill(|bytes| *bytes = [7; 32]);
-        let options = Options::new(key, Arc::new(AwsLc), Box::new(rand_chacha::ChaCha20Rng::seed_from_u64(7)));
+        let options = Options::new(
+            key,
+            Arc::new(AwsLc),
+            Box::new(rand_chacha::ChaCha20Rng::seed_from_u64(7)),
+        );
         let store = Store::open_in_memory(&MemoryDisk::new(), options).unwrap();
         let shown = nothing_shown();
         assert_eq!(newest(&shown, &store).unwrap().0.applied, 0);
