@@ -127,6 +127,14 @@ impl Ruling {
         }
     }
 
+    /// Whom it lets have an answer without key material; `None` for any other verdict.
+    pub fn answers(&self) -> Option<&Subject> {
+        match &self.verdict {
+            Verdict::Answer(subject) => Some(subject),
+            Verdict::Release(_) | Verdict::Refuse(_) => None,
+        }
+    }
+
     /// Whether it is a refusal.
     pub fn refuses(&self) -> bool {
         matches!(self.verdict, Verdict::Refuse(_))

@@ -60,11 +60,15 @@ impl Answering<'_> {
         catch_up(self.member, min_index, Deadline::start(boot_ms()), None).await
     }
 
-    /// Decides, records, and gives the subject back if the answer is allowed.
-    async fn allowed(&self, action: Action, path: Option<&str>, folder: bool) -> Result<Subject, v1::Error> {
+    /// Decides and records.
+    async fn allowed(&self, action: Action, path: Option<&str>, folder: bool) -> Result<(), v1::Error> {
         let ruling: Ruling = self.on_scene(|scene| gate::rule_answer(scene, &self.asker(), action, path, folder))?;
+        self.record(ruling).await
+    }
+
+    async fn record(&self, ruling: Ruling) -> Result<(), v1::Error> {
         match self.releases.answer(ruling).await? {
-            Recorded::Answered(subject, _) => Ok(subject),
+            Recorded::Answered(..) => Ok(()),
             Recorded::Refused(refusal, receipt) => {
                 crate::member::count(&self.member.counters.denials);
                 Err(refused(refusal, &receipt))
@@ -73,16 +77,40 @@ impl Answering<'_> {
         }
     }
 
+    /// Answers what was [allowed](Self::allowed), from the newest state, to whom it is allowed there: rights may have been taken
+    /// back while the record was written.
+    async fn answered<T>(
+        &self,
+        (action, path, folder): (Action, &str, bool),
+        answer: impl FnOnce(&Scene<'_>, &Subject) -> Result<T, Fault>,
+    ) -> Result<T, v1::Error> {
+        let answered = self.on_scene(|scene| {
+            let ruling = gate::rule_answer(scene, &self.asker(), action, Some(path), folder)?;
+            match ruling.answers() {
+                Some(subject) => answer(scene, subject).map(Ok),
+                None => Ok(Err(ruling)),
+            }
+        })?;
+        match answered {
+            Ok(answer) => Ok(answer),
+            Err(refusing) => {
+                self.record(refusing).await?;
+                Err(error(Code::Internal, "a refusal is no answer", ""))
+            }
+        }
+    }
+
     /// A folder's children; an entry shows only if `list` is permitted on it.
     pub(crate) async fn list(&self, request: v1::ListRequest) -> Answer {
         self.fresh(request.min_index).await?;
-        let subject = self.allowed(Action::List, Some(&request.path), true).await?;
+        self.allowed(Action::List, Some(&request.path), true).await?;
         let limit = if request.limit == 0 {
             LIST_MAX
         } else {
             request.limit.min(LIST_MAX)
         } as usize;
-        let (entries, more, state_index) = self.on_scene(|scene| {
+        let asked = (Action::List, request.path.as_str(), true);
+        let listed = self.answered(asked, |scene, subject| {
             let mut after = request.after.clone();
             let mut entries = Vec::new();
             // Pages of what exists, filtered by what may be seen, until the answer is full.
@@ -90,7 +118,7 @@ impl Answering<'_> {
                 let page = query::children(scene.view, subject.tenant, &request.path, &after, limit + 1)?;
                 let (last, full) = (page.last().map(|child| child.name.clone()), page.len() > limit);
                 for child in page {
-                    if self.shown(scene, &subject, &request.path, &child) {
+                    if self.shown(scene, subject, &request.path, &child) {
                         entries.push(v1::ListEntry {
                             name: child.name,
                             folder: child.folder,
@@ -105,7 +133,8 @@ impl Answering<'_> {
             let more = entries.len() > limit;
             entries.truncate(limit);
             Ok((entries, more, scene.state_index))
-        })?;
+        });
+        let (entries, more, state_index) = listed.await?;
         Ok(response::Result::List(v1::ListReply {
             entries,
             more,
@@ -125,10 +154,11 @@ impl Answering<'_> {
     /// A secret's versions.
     pub(crate) async fn metadata(&self, request: v1::MetadataRequest) -> Answer {
         self.fresh(request.min_index).await?;
-        let subject = self.allowed(Action::ReadMetadata, Some(&request.path), false).await?;
+        self.allowed(Action::ReadMetadata, Some(&request.path), false).await?;
         let path = parse(&request.path)?;
         let n = self.member.roster.n();
-        let found = self.on_scene(|scene| {
+        let asked = (Action::ReadMetadata, request.path.as_str(), false);
+        let found = self.answered(asked, |scene, subject| {
             let Some((id, secret)) = query::secret_at(scene.view, subject.tenant, &path)? else {
                 return Ok(None);
             };
@@ -166,7 +196,8 @@ impl Answering<'_> {
                 custom: custom.collect(),
                 settings: settings(&secret),
             }))
-        })?;
+        });
+        let found = found.await?;
         let message = format!("there is no secret at {path}");
         found
             .map(response::Result::Metadata)
@@ -177,20 +208,20 @@ impl Answering<'_> {
     pub(crate) async fn resolve(&self, request: v1::ResolveRequest) -> Answer {
         self.fresh(request.min_index).await?;
         let path = parse(&request.path)?;
-        let subject = match self.allowed(Action::Write, Some(&request.path), false).await {
+        let action = match self.allowed(Action::Write, Some(&request.path), false).await {
             Err(refused) if refused.code == Code::Denied as u32 => {
                 let mut other = None;
                 for action in [Action::Delete, Action::Undelete, Action::Destroy, Action::WriteMetadata] {
-                    other = self.allowed(action, Some(&request.path), false).await.ok();
-                    if other.is_some() {
+                    if self.allowed(action, Some(&request.path), false).await.is_ok() {
+                        other = Some(action);
                         break;
                     }
                 }
                 other.ok_or(refused)?
             }
-            other => other?,
+            other => other.map(|()| Action::Write)?,
         };
-        let reply = self.on_scene(|scene| {
+        let reply = self.answered((action, request.path.as_str(), false), |scene, subject| {
             let found = query::secret_at(scene.view, subject.tenant, &path)?;
             let nothing_there = v1::ResolveReply {
                 tenant: Bytes::copy_from_slice(subject.tenant.bytes()),
@@ -210,8 +241,8 @@ impl Answering<'_> {
                     ..nothing_there
                 },
             })
-        })?;
-        Ok(response::Result::Resolve(reply))
+        });
+        Ok(response::Result::Resolve(reply.await?))
     }
 
     /// The policies in force.
@@ -271,7 +302,7 @@ impl Answering<'_> {
         if operator {
             return Ok(());
         }
-        self.allowed(action, None, false).await.map(|_| ())
+        self.allowed(action, None, false).await
     }
 
     /// This node's audit log, a page at a time.
