@@ -21,7 +21,7 @@ use crate::progress::Progress;
 use crate::records::Record;
 use crate::settings::is_vital;
 use crate::snapshot::{SnapshotData, SnapshotGuard, SnapshotMeta, SnapshotRefused, Source, StateRoot};
-use crate::storage::{Staging, Storage, Taking};
+use crate::storage::{Staging, Storage, StoreFault, Taking};
 use crate::sync::lock;
 use crate::types::{Entry, EntryPayload, LogId, NOBODY, Raft, RaftSnapshot, TypeConfig, Vote, log_id, term_of};
 
@@ -350,7 +350,10 @@ impl Receiver {
         let mut incoming = self.incoming.lock().await;
         // The old staging goes first: the store has room for one.
         *incoming = None;
-        let staging = self.store.stage().map_err(|_| Refusal::NoRoom)?;
+        let staging = self.store.stage().map_err(|fault| match fault {
+            StoreFault::Staging => Refusal::Snapshot,
+            _ => Refusal::NoRoom,
+        })?;
         *incoming = Some(Incoming {
             from,
             transfer,

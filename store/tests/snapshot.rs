@@ -10,14 +10,20 @@
 mod common;
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use bytes::Bytes;
 use common::{
     KIND_MARK, Keys, MANY, NAME_KIND, Net, PARENT, Word, certainly, eventually, many, mark, members, open,
     open_in_memory, propose, put, settings, start, start_with,
 };
+use symbolon_consensus::frame::Refusal;
 use symbolon_consensus::limits::VITAL_BYTES_MAX;
-use symbolon_consensus::{Consensus, Payload, ProposeError, SnapshotRefused, Storage};
+use symbolon_consensus::testing::{offer, refusal};
+use symbolon_consensus::{
+    Committed, Consensus, Fatal, Outcome, Payload, ProposeError, Records, SnapshotRefused, StateMachine, Storage, View,
+};
 use symbolon_store::{MemoryDisk, Store};
 
 struct Two {
@@ -237,6 +243,59 @@ async fn a_snapshot_that_nobody_vouches_for_is_refused_and_changes_nothing() {
     assert!(third.status().running);
     // The two go on without it.
     certainly(&two.members.iter().collect::<Vec<_>>(), put("on", "x")).await;
+}
+
+/// A key-value application that files no name until it is let.
+struct Hesitant {
+    keys: Keys,
+    asked: Arc<AtomicBool>,
+    may: Arc<AtomicBool>,
+}
+
+impl StateMachine for Hesitant {
+    fn apply(&mut self, records: &mut dyn Records, entry: Committed<'_>) -> Result<Outcome, Fatal> {
+        self.keys.apply(records, entry)
+    }
+
+    fn published(&mut self, applied: u64) {
+        self.keys.published(applied);
+    }
+
+    fn restored(&mut self, records: &dyn View, index: u64) -> Result<(), Fatal> {
+        self.keys.restored(records, index)
+    }
+
+    fn names_of(&self, key: &[u8], value: &[u8]) -> Vec<(u8, Vec<u8>, Vec<u8>, Bytes)> {
+        self.asked.store(true, Ordering::SeqCst);
+        while !self.may.load(Ordering::SeqCst) {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        self.keys.names_of(key, value)
+    }
+}
+
+/// Its leader sends a whole snapshot, which is checked, and another offer right behind it, while the names are filed.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn an_offer_while_a_snapshot_comes_into_force_is_refused_and_changes_nothing() {
+    let two = two_ahead(50).await;
+    let store = open(two.third.path(), 3);
+    let (asked, may) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicBool::new(false)));
+    let hesitant = Hesitant {
+        keys: Keys::default(),
+        asked: Arc::clone(&asked),
+        may: Arc::clone(&may),
+    };
+    let word = Arc::new(Word(b"word"));
+    let third = start_with(&two.net, settings(3), &store, Box::new(hesitant), word).await;
+    eventually("the snapshot is there", || asked.load(Ordering::SeqCst)).await;
+    let (leader, term) = (third.leader().unwrap(), third.status().term);
+    let reply = third.receive(leader, offer(term, leader, b"word")).await;
+    may.store(true, Ordering::SeqCst);
+    let last = certainly(&two.members.iter().collect::<Vec<_>>(), put("last", "x")).await;
+    eventually("the third has caught up", || third.progress().applied() >= last.index).await;
+    let scan = |store: &Store| store.view().scan(b"", None, usize::MAX).unwrap();
+    assert_eq!(scan(&store), scan(&two.stores[0]));
+    assert_eq!(refusal(reply).unwrap(), Some(Refusal::Snapshot));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
