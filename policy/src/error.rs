@@ -130,6 +130,16 @@ pub enum CompileError {
 }
 
 impl CompileError {
+    /// In words that are the same in every process, for what all nodes must record alike: without Cedar's help, which suggests
+    /// of equally near names whichever a hash map gives it first.
+    #[must_use]
+    pub fn recorded(&self) -> String {
+        match self {
+            Self::Syntax(problems) | Self::Invalid(problems) => problems.without_help(),
+            other => other.to_string(),
+        }
+    }
+
     /// A stable code for programs.
     #[must_use]
     pub const fn code(&self) -> &'static str {
@@ -187,7 +197,8 @@ impl Problems {
     /// `None` if there are none.
     pub(crate) fn new(mut problems: Vec<Problem>) -> Option<Self> {
         problems.sort();
-        problems.dedup();
+        // One that differs in its help alone is the same, or how many there are would hang on the help.
+        problems.dedup_by(|a, b| a.place == b.place && a.message == b.message);
         let more = problems.len().saturating_sub(crate::limits::PROBLEMS_MAX);
         problems.truncate(crate::limits::PROBLEMS_MAX);
         if problems.is_empty() {
@@ -195,6 +206,15 @@ impl Problems {
         } else {
             Some(Self { listed: problems, more })
         }
+    }
+
+    fn without_help(&self) -> String {
+        let without = |problem: &Problem| Problem {
+            help: None,
+            ..problem.clone()
+        };
+        let listed = self.listed.iter().map(without).collect();
+        Self { listed, ..*self }.to_string()
     }
 
     /// The problems, at most [`PROBLEMS_MAX`](crate::limits::PROBLEMS_MAX); never none.

@@ -23,6 +23,13 @@ use symbolon_wire::limits::{EXPIRY_AHEAD_MS_MAX, EXPIRY_AHEAD_SEVERAL_MS_MAX, ID
 use symbolon_wire::roster::Roster;
 use symbolon_wire::v1::{self, command_body::Payload};
 
+/// Longest message of a refusal that is recorded, bytes.
+const MESSAGE_BYTES_MAX: usize = 8 * 1024;
+/// The reasons of one, together.
+const BECAUSE_BYTES_MAX: usize = 4 * 1024;
+/// Its next step.
+const NEXT_BYTES_MAX: usize = 1024;
+
 /// Why a command had no effect; becomes its recorded outcome.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Refusal {
@@ -52,15 +59,37 @@ impl Refusal {
         self
     }
 
+    /// What is recorded of it is bounded: much of it is in the words of others, of any length, and a record that is too large
+    /// could be written by no node.
     fn outcome(self) -> v1::Outcome {
+        let mut because = self.because;
+        let mut bytes = 0;
+        let mut fits = |line: &String| {
+            bytes += line.len();
+            bytes <= BECAUSE_BYTES_MAX
+        };
+        let kept = because.iter().take_while(|line| fits(line)).count();
+        if kept < because.len() {
+            let more = format!("and {} more", because.len() - kept);
+            because.truncate(kept);
+            because.push(more);
+        }
         v1::Outcome {
             code: self.code as u32,
-            message: self.message,
-            because: self.because,
-            next: self.next,
+            message: cut(self.message, MESSAGE_BYTES_MAX),
+            because,
+            next: cut(self.next, NEXT_BYTES_MAX),
             ..v1::Outcome::default()
         }
     }
+}
+
+fn cut(mut text: String, bytes_max: usize) -> String {
+    if text.len() > bytes_max {
+        text.truncate(text.floor_char_boundary(bytes_max));
+        text.push_str(" …");
+    }
+    text
 }
 
 /// What a command that succeeded did.

@@ -74,7 +74,7 @@ pub(crate) fn set(
         .collect();
     let set = match in_force.recompile(&sources, level) {
         Ok(set) => Arc::new(set),
-        Err(error) => return Ok(Err(Refusal::new(Code::BadPolicy, error.to_string()))),
+        Err(error) => return Ok(Err(Refusal::new(Code::BadPolicy, error.recorded()))),
     };
     let version = current.version + 1;
     let record = PolicyRecord {

@@ -193,6 +193,39 @@ fn policies_that_do_not_compile_are_refused_with_their_place() {
     assert!(outcome.message.contains("test.cedar"), "{}", outcome.message);
 }
 
+/// Some 3.5 MB of them, if nothing bounded what Cedar says: more than any record may have, so that no node could go on.
+#[test]
+fn policies_that_are_refused_in_countless_words_are_refused_in_bounded_ones() {
+    let mut world = World::new(4, 3, 3);
+    let attributes: String = (0..999).map(|number| format!(", a{number:03}: context")).collect();
+    let text = format!("permit(principal, action, resource) when {{ {{p: principal{attributes}}} }};");
+    let outcome = world.set_policies(&text);
+    assert_eq!(outcome.code, Code::BadPolicy as u32);
+    assert!(outcome.message.starts_with("test.cedar:1"), "{}", outcome.message);
+    assert!(outcome.message.ends_with('…'), "there was more");
+    assert!(outcome.encoded_len() < 16 * 1024, "{} bytes", outcome.encoded_len());
+}
+
+/// Cedar suggests a name, and of equally near ones another in each process.
+#[test]
+fn what_is_recorded_of_bad_policies_holds_no_suggestion() {
+    let mut world = World::new(4, 3, 3);
+    for text in [
+        "permit(principal == User::\"x\", action, resource);",
+        "permit(principal, action == Action::\"get\", resource);",
+    ] {
+        let source = symbolon_policy::Source {
+            name: "test.cedar".to_owned(),
+            text: text.to_owned(),
+        };
+        let told = symbolon_policy::PolicySet::compile(&[source]).unwrap_err().to_string();
+        assert!(told.contains("did you mean"), "{told}");
+        let outcome = world.set_policies(text);
+        assert_eq!(outcome.code, Code::BadPolicy as u32);
+        assert!(!outcome.message.contains("did you mean"), "{}", outcome.message);
+    }
+}
+
 #[test]
 fn a_policy_change_that_follows_another_version_is_a_conflict() {
     let (mut world, _) = world();
