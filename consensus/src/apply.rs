@@ -161,7 +161,7 @@ impl StateAdapter {
             kept.push(index);
         }
         drop(snapshots);
-        shared.store.keep_frozen(&kept)
+        shared.store.forget_frozen(u64::MAX, &kept)
     }
 
     /// Tells, by failing to upgrade, when nobody uses the state any more.
@@ -377,22 +377,12 @@ impl Shared {
 
     fn forget_others(&self) -> Result<(), StoreFault> {
         let snapshots = lock(&self.snapshots);
-        let mut keep: Vec<u64> = [&snapshots.current, &snapshots.marked]
-            .into_iter()
-            .flatten()
-            .map(|k| k.meta.index)
-            .collect();
-        // A mark that is still being described is newer than both.
-        let newest = keep.iter().copied().max().unwrap_or(0);
+        let both = [&snapshots.current, &snapshots.marked];
+        let keep: Vec<u64> = both.into_iter().flatten().map(|kept| kept.meta.index).collect();
         drop(snapshots);
-        keep.extend(
-            self.store
-                .frozen()?
-                .iter()
-                .map(|frozen| frozen.index())
-                .filter(|index| *index > newest),
-        );
-        self.store.keep_frozen(&keep)
+        // A mark that is still being described, and a snapshot that was just installed, are newer than both.
+        let newest = keep.iter().copied().max().unwrap_or(0);
+        self.store.forget_frozen(newest, &keep)
     }
 
     async fn set(&self, slot: Slot, bytes: Bytes) -> Result<(), StoreFault> {

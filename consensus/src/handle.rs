@@ -243,6 +243,7 @@ impl Consensus {
             heard: tokio::sync::Mutex::default(),
             last_refusal: std::sync::Mutex::new(None),
             terms: crate::receive::terms(),
+            reserve: crate::receive::reserve(),
             paid: std::sync::Mutex::default(),
         };
         let proposals = Semaphore::new(settings.proposals_max);

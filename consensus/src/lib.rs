@@ -37,6 +37,7 @@ mod snapshot;
 mod storage;
 mod sync;
 mod tail;
+mod takeover;
 #[cfg(feature = "testing")]
 pub mod testing;
 mod transport;

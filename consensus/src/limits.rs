@@ -74,6 +74,12 @@ pub const LOG_BYTES_KEPT: u64 = 256 * 1024 * 1024;
 /// Bytes of one entry that may use the store's reserve, where [`crate::Settings::vital`] names its kind.
 pub const VITAL_BYTES_MAX: usize = 4096;
 
+/// KiB of such entries that a member takes at once while its disk is full: those of some hours that it missed.
+pub const VITAL_KIB_BURST: u32 = 8 * 1024;
+
+/// And one KiB more in so many ms. An honest leader's take half of that; one that logs them without end would fill the last of each disk.
+pub const VITAL_KIB_EVERY_MS: u64 = 500;
+
 /// How far ahead of a member's own term another one may claim to be. Honest members are ahead by the elections that it
 /// missed: one a second for half a year. A liar that names the highest term there is would leave none for an election.
 pub const TERMS_AHEAD_MAX: u64 = 1 << 24;

@@ -16,14 +16,15 @@ use openraft::raft::{AppendEntriesRequest, AppendEntriesResponse, VoteRequest};
 use crate::allowance::Allowance;
 use crate::frame::{AppendReply, Ballot, Refusal, Reply, Request};
 use crate::gate::{Gate, Standpoint};
-use crate::limits::TERMS_AHEAD_MAX;
+use crate::limits::{TERMS_AHEAD_MAX, VITAL_KIB_BURST, VITAL_KIB_EVERY_MS};
 use crate::progress::Progress;
-use crate::records::Record;
 use crate::settings::is_vital;
-use crate::snapshot::{SnapshotData, SnapshotGuard, SnapshotMeta, SnapshotRefused, Source, StateRoot};
-use crate::storage::{Staging, Storage, StoreFault, Taking};
+use crate::snapshot::{SnapshotGuard, SnapshotRefused};
+use crate::storage::{Storage, Taking};
 use crate::sync::lock;
-use crate::types::{Entry, EntryPayload, LogId, NOBODY, Raft, RaftSnapshot, TypeConfig, Vote, log_id, term_of};
+use crate::tail::weight;
+use crate::takeover::Incoming;
+use crate::types::{Entry, EntryPayload, LogId, NOBODY, Raft, TypeConfig, Vote, log_id, term_of};
 
 /// The receiving side of one member.
 pub(crate) struct Receiver {
@@ -45,6 +46,8 @@ pub(crate) struct Receiver {
     pub(crate) terms: Allowance,
     /// The last vote for which each has used it up.
     pub(crate) paid: Mutex<BTreeMap<u64, Vote>>,
+    /// KiB of entries that each may have put into the last room on the disk.
+    pub(crate) reserve: Allowance,
     /// Held from the check of a frame until openraft has it, so that nothing is committed in between.
     pub(crate) heard: tokio::sync::Mutex<Heard>,
 }
@@ -53,6 +56,11 @@ pub(crate) struct Receiver {
 /// there is. Honest members lead to few; one that makes them up ends a leader every ten seconds and not all the time.
 pub(crate) fn terms() -> Allowance {
     Allowance::new(10, Duration::from_secs(10))
+}
+
+/// What [`Receiver::reserve`] begins with.
+pub(crate) fn reserve() -> Allowance {
+    Allowance::new(VITAL_KIB_BURST, Duration::from_millis(VITAL_KIB_EVERY_MS))
 }
 
 /// What leaders have said.
@@ -78,7 +86,7 @@ pub(crate) struct Heard {
 
 impl Heard {
     /// Frames of another leader come, or earlier entries again: what was known of the log's end holds no more.
-    fn begin(&mut self, end: Option<(Vote, LogId)>) {
+    pub(crate) fn begin(&mut self, end: Option<(Vote, LogId)>) {
         self.end = end;
         self.kept = None;
         self.own_from = u64::MAX;
@@ -110,17 +118,6 @@ impl Heard {
             None
         }
     }
-}
-
-/// A snapshot on its way.
-pub(crate) struct Incoming {
-    from: u64,
-    transfer: u64,
-    vote: Vote,
-    meta: SnapshotMeta,
-    next: u32,
-    root: StateRoot,
-    staging: Box<dyn Staging>,
 }
 
 impl Receiver {
@@ -157,10 +154,7 @@ impl Receiver {
             } => {
                 check_append(from, &vote, previous, &entries)?;
                 check_members(&self.voters, &entries)?;
-                if !entries.iter().all(|entry| self.is_vital(entry)) {
-                    let room = self.store.writable(Taking::Replicated);
-                    room.map_err(|_| Refusal::NoRoom)?;
-                }
+                self.make_room(from, &entries)?;
                 let append = AppendEntriesRequest {
                     vote,
                     prev_log_id: previous,
@@ -294,6 +288,17 @@ impl Receiver {
         }
     }
 
+    /// Where the disk is full, what frees room is taken all the same, as much of it as an honest leader sends.
+    fn make_room(&self, from: u64, entries: &[Entry]) -> Result<(), Refusal> {
+        if entries.is_empty() || self.store.writable(Taking::Replicated).is_ok() {
+            return Ok(());
+        }
+        let bytes: usize = entries.iter().map(weight).sum();
+        let may =
+            entries.iter().all(|entry| self.is_vital(entry)) && self.reserve.take_many(from, bytes.div_ceil(1024));
+        may.then_some(()).ok_or(Refusal::NoRoom)
+    }
+
     fn is_vital(&self, entry: &Entry) -> bool {
         match &entry.payload {
             EntryPayload::Normal(payload) => is_vital(self.vital, payload),
@@ -317,138 +322,6 @@ impl Receiver {
             return true;
         }
         self.terms.take(from)
-    }
-
-    async fn offer(
-        &self,
-        from: u64,
-        vote: Vote,
-        transfer: u64,
-        meta: SnapshotMeta,
-        evidence: &[u8],
-    ) -> Result<Reply, Refusal> {
-        check_leader(from, &vote)?;
-        // A snapshot holds nothing newer than the term of the leader that sends it.
-        if meta.term > vote.leader_id.term {
-            return Err(Refusal::Inconsistent);
-        }
-        let ours = self.vote().await?;
-        if ours > vote {
-            return Ok(Reply::Installed { vote: ours });
-        }
-        // A leader's heartbeats come first. Another one would only end the transfer of the one that is followed.
-        if ours != vote {
-            return Err(Refusal::Inconsistent);
-        }
-        if let Err(refused) = self.acceptable(&meta, evidence) {
-            tracing::warn!(from, %refused, "an offered snapshot was refused");
-            *lock(&self.last_refusal) = Some(refused);
-            return Err(Refusal::Snapshot);
-        }
-        let room = self.store.writable(Taking::Replicated);
-        room.map_err(|_| Refusal::NoRoom)?;
-        let mut incoming = self.incoming.lock().await;
-        // The old staging goes first: the store has room for one.
-        *incoming = None;
-        let staging = self.store.stage().map_err(|fault| match fault {
-            StoreFault::Staging => Refusal::Snapshot,
-            _ => Refusal::NoRoom,
-        })?;
-        *incoming = Some(Incoming {
-            from,
-            transfer,
-            vote,
-            meta,
-            next: 0,
-            root: StateRoot::default(),
-            staging,
-        });
-        Ok(Reply::Taken)
-    }
-
-    fn acceptable(&self, meta: &SnapshotMeta, evidence: &[u8]) -> Result<(), SnapshotRefused> {
-        if meta.incarnation != self.incarnation {
-            return Err(SnapshotRefused::OtherIncarnation {
-                theirs: meta.incarnation,
-                ours: self.incarnation,
-            });
-        }
-        let applied = self.progress.applied();
-        if meta.index <= applied {
-            return Err(SnapshotRefused::Stale {
-                index: meta.index,
-                applied,
-            });
-        }
-        self.guard.accept(meta, evidence)
-    }
-
-    async fn chunk(
-        &self,
-        from: u64,
-        transfer: u64,
-        number: u32,
-        last: bool,
-        records: Vec<Record>,
-    ) -> Result<Reply, Refusal> {
-        let mut slot = self.incoming.lock().await;
-        let expected = slot
-            .as_ref()
-            .is_some_and(|i| i.from == from && i.transfer == transfer && i.next == number);
-        let Some(mut incoming) = slot.take_if(|_| expected) else {
-            return Err(Refusal::NoTransfer);
-        };
-        if !incoming.root.add(&records) || incoming.root.bytes > incoming.meta.bytes {
-            return Err(self.refuse(SnapshotRefused::StateRoot {
-                index: incoming.meta.index,
-            }));
-        }
-        incoming.staging.put(&records).map_err(|_| Refusal::NoRoom)?;
-        if !last {
-            incoming.next = incoming.next.saturating_add(1);
-            *slot = Some(incoming);
-            return Ok(Reply::Taken);
-        }
-        drop(slot);
-        let Incoming {
-            vote,
-            meta,
-            root,
-            staging,
-            ..
-        } = incoming;
-        if root.finish() != meta.state_root {
-            return Err(self.refuse(SnapshotRefused::StateRoot { index: meta.index }));
-        }
-        let applied = self.progress.applied();
-        if meta.index <= applied {
-            // Entries overtook it. The state is ahead already, and openraft would stop on an older snapshot.
-            return Err(self.refuse(SnapshotRefused::Stale {
-                index: meta.index,
-                applied,
-            }));
-        }
-        let snapshot = RaftSnapshot {
-            meta: meta.raft(),
-            snapshot: SnapshotData {
-                meta,
-                source: Source::Staged(staging),
-            },
-        };
-        let mut heard = self.heard.lock().await;
-        heard.begin(None);
-        let response = self
-            .raft
-            .install_full_snapshot(vote, snapshot)
-            .await
-            .map_err(|_| Refusal::Stopped)?;
-        Ok(Reply::Installed { vote: response.vote })
-    }
-
-    fn refuse(&self, refused: SnapshotRefused) -> Refusal {
-        tracing::warn!(%refused, "a received snapshot was refused");
-        *lock(&self.last_refusal) = Some(refused);
-        Refusal::Snapshot
     }
 
     /// Refuses another entry where one is committed here, or came from the same leader. What an earlier leader sent late may differ; openraft refuses that
@@ -506,7 +379,7 @@ impl Receiver {
         })
     }
 
-    async fn vote(&self) -> Result<Vote, Refusal> {
+    pub(crate) async fn vote(&self) -> Result<Vote, Refusal> {
         self.raft
             .with_raft_state(|state| *state.vote_ref())
             .await
@@ -592,7 +465,7 @@ fn contradicted(claimed: &[LogId], fixed: impl IntoIterator<Item = LogId>, own: 
 }
 
 /// A leader speaks under its own vote, granted by a quorum.
-fn check_leader(from: u64, vote: &Vote) -> Result<(), Refusal> {
+pub(crate) fn check_leader(from: u64, vote: &Vote) -> Result<(), Refusal> {
     let own = vote.is_committed() && vote.leader_id.voted_for == from && vote.leader_id.term > 0;
     if own { Ok(()) } else { Err(Refusal::Inconsistent) }
 }

@@ -155,6 +155,16 @@ pub enum SnapshotRefused {
         /// This node's.
         applied: u64,
     },
+    /// The state that it would replace may be of another history, and nobody could tell afterwards.
+    #[error(
+        "the other nodes' logs are not known to agree with this node's up to {applied}, which the snapshot at {index} would replace"
+    )]
+    Unsettled {
+        /// Its index.
+        index: u64,
+        /// What this node has applied.
+        applied: u64,
+    },
 }
 
 /// Who vouches for snapshots, and checks that others did: the node, which knows roster and keys.
@@ -168,6 +178,10 @@ pub trait SnapshotGuard: Send + Sync + 'static {
     /// What vouches for this node's own snapshot, at most [`crate::limits::EVIDENCE_BYTES_MAX`] bytes. `None` until
     /// enough others have signed; nothing is sent before.
     fn evidence(&self, meta: &SnapshotMeta) -> Option<Bytes>;
+
+    /// Whether the others' logs agree with this node's up to `applied`, where a snapshot is to replace its state. If that is not
+    /// known, they are asked; called again until it is.
+    fn replaceable(&self, applied: u64) -> bool;
 }
 
 /// Takes over no snapshot and vouches for none: for a cluster that never purges its log.
@@ -184,6 +198,10 @@ impl SnapshotGuard for NoSnapshots {
 
     fn evidence(&self, _meta: &SnapshotMeta) -> Option<Bytes> {
         None
+    }
+
+    fn replaceable(&self, _applied: u64) -> bool {
+        false
     }
 }
 

@@ -193,11 +193,12 @@ pub trait Storage: Send + Sync + 'static {
     /// [`StoreFault`].
     fn frozen(&self) -> Result<Vec<Arc<dyn Frozen>>, StoreFault>;
 
-    /// Forgets every kept state whose index is not named, once nobody reads it any more.
+    /// Forgets every kept state up to `upto` whose index is not named, once nobody reads it any more. What is kept beyond may come
+    /// to be at any moment.
     ///
     /// # Errors
     /// [`StoreFault`].
-    fn keep_frozen(&self, indices: &[u64]) -> Result<(), StoreFault>;
+    fn forget_frozen(&self, upto: u64, except: &[u64]) -> Result<(), StoreFault>;
 
     /// Begins to receive records that may replace all others. There is one staging at a time, until it is installed or dropped:
     /// whoever could write into one that was checked already would decide what comes into force.

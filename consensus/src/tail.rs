@@ -111,7 +111,8 @@ impl Tail {
             self.steps.pop_front();
         }
         self.purged = self.purged.max(Some(upto));
-        self.last = self.last.max(Some(upto));
+        // By index: a snapshot of an earlier term may lead further than entries of a later one that were never committed.
+        self.last = self.last.filter(|last| last.index > upto.index).or(Some(upto));
     }
 
     fn pop_front(&mut self) {
@@ -170,7 +171,8 @@ impl Tail {
     }
 }
 
-fn weight(entry: &Entry) -> usize {
+/// What an entry takes, about.
+pub(crate) fn weight(entry: &Entry) -> usize {
     let payload = match &entry.payload {
         EntryPayload::Normal(payload) => payload.bytes.len(),
         EntryPayload::Blank | EntryPayload::Membership(_) => 0,
@@ -283,5 +285,16 @@ mod tests {
         assert_eq!(indices(&tail.range(0, 9, usize::MAX)), [3]);
         tail.purge(log_id(1, 20));
         assert_eq!((tail.last, tail.purged), (Some(log_id(1, 20)), Some(log_id(1, 20))));
+    }
+
+    #[test]
+    fn a_purge_past_entries_of_a_later_term_leaves_none_of_them_as_the_last() {
+        let mut tail = Tail::default();
+        let mut later = entry(5, 1);
+        later.log_id = log_id(9, 5);
+        tail.push(later);
+        tail.purge(log_id(1, 20));
+        assert_eq!(tail.last, Some(log_id(1, 20)));
+        assert!(tail.push(entry(21, 1)));
     }
 }

@@ -12,6 +12,7 @@ use openraft::testing::log::{StoreBuilder, Suite};
 use crate::apply::{Opening, StateAdapter};
 use crate::frame::{AppendReply, Ballot, Malformed, Refusal, Reply, Request};
 use crate::log::{FaultCell, LogAdapter};
+use crate::snapshot::StateRoot;
 use crate::types::{
     Entry, EntryPayload, KIND_APPLICATION, LogId, Membership, Payload, StoredMembership, TypeConfig, Vote, log_id,
 };
@@ -144,6 +145,36 @@ pub fn offer(term: u64, leader: u64, word: &'static [u8]) -> Bytes {
         evidence: Bytes::from_static(word),
     };
     offer.encode()
+}
+
+/// A snapshot without records up to the entry `last`, by term and index, offered by a leader of `term`.
+pub fn offer_empty(term: u64, leader: u64, last: (u64, u64), word: &'static [u8]) -> Bytes {
+    let offer = Request::Offer {
+        vote: Vote::new_committed(term, leader),
+        transfer: 1,
+        meta: Box::new(SnapshotMeta {
+            incarnation: 0,
+            term: last.0,
+            index: last.1,
+            state_root: StateRoot::default().finish(),
+            records: 0,
+            bytes: 0,
+            ..described()
+        }),
+        evidence: Bytes::from_static(word),
+    };
+    offer.encode()
+}
+
+/// The only piece of [`offer_empty`].
+pub fn last_chunk() -> Bytes {
+    let chunk = Request::Chunk {
+        transfer: 1,
+        number: 0,
+        last: true,
+        records: Vec::new(),
+    };
+    chunk.encode()
 }
 
 /// What a voter answers who has voted for `other` in the term in which it is asked.

@@ -83,6 +83,16 @@ pub struct Heads {
     differing: BTreeMap<u16, u64>,
     /// Nodes whose log is not the one that this node and t in all agree on.
     outvoted: BTreeSet<u16>,
+    /// Where a state of this node ended that a snapshot was to replace.
+    replaced: Option<Replaced>,
+}
+
+struct Replaced {
+    index: u64,
+    /// Nodes that keep no chain value there any more.
+    unkept: BTreeSet<u16>,
+    /// Whether it is known that it may be.
+    settled: bool,
 }
 
 impl Heads {
@@ -97,7 +107,52 @@ impl Heads {
             agreed: BTreeMap::new(),
             differing: BTreeMap::new(),
             outvoted: BTreeSet::new(),
+            replaced: None,
         }
+    }
+
+    /// Whether a snapshot may replace this node's state, which ends at `index`: t nodes, itself among them, agree with its log up to
+    /// there. A head that is signed afterwards tells nothing of the log before the snapshot. So the others are asked until then,
+    /// and are told this node's head there ever after.
+    ///
+    /// Chain values are not kept for ever. Where t others, one of whom is honest, agree or keep none, and nobody contradicts,
+    /// nothing better is to be had.
+    pub fn replaceable(&mut self, index: u64) -> bool {
+        let known = self.replaced.take().filter(|replaced| replaced.index == index);
+        let replaced = self.replaced.insert(known.unwrap_or_else(|| Replaced {
+            index,
+            unkept: BTreeSet::new(),
+            settled: false,
+        }));
+        let agreeing = self.agreed.iter().filter(|(_, upto)| **upto >= index);
+        let agreeing: BTreeSet<u16> = agreeing.map(|(node, _)| *node).collect();
+        let nothing_better = self.differing.is_empty() && agreeing.union(&replaced.unkept).count() >= self.threshold;
+        replaced.settled = 1 + agreeing.len() >= self.threshold || nothing_better;
+        replaced.settled
+    }
+
+    /// Where a state of this node ended that a snapshot was to replace.
+    pub fn replaced(&self) -> Option<u64> {
+        self.replaced.as_ref().map(|replaced| replaced.index)
+    }
+
+    /// Node `from`, which is asked for its heads at [`Self::asks`], keeps no chain value at these indices.
+    pub fn unkept(&mut self, from: u16, indices: &[u64]) {
+        if self.is_excluded(from) {
+            return;
+        }
+        if let Some(replaced) = &mut self.replaced
+            && indices.contains(&replaced.index)
+        {
+            replaced.unkept.insert(from);
+        }
+    }
+
+    /// Where the other nodes' heads are to be known: where this node is contradicted, and where its state is to be replaced.
+    pub fn asks(&self) -> BTreeSet<u64> {
+        let replaced = self.replaced.as_ref().filter(|replaced| !replaced.settled);
+        let replaced = replaced.map(|replaced| replaced.index);
+        self.contested.iter().copied().chain(replaced).collect()
     }
 
     /// Nodes caught equivocating; their connections are dropped and their heads no longer count.
@@ -173,6 +228,9 @@ impl Heads {
         self.signed.remove(&node);
         self.differing.remove(&node);
         self.agreed.remove(&node);
+        if let Some(replaced) = &mut self.replaced {
+            replaced.unkept.remove(&node);
+        }
         self.compare_again();
     }
 
@@ -239,15 +297,16 @@ impl Heads {
     }
 
     /// What is passed on: of each node the newest head, and the newest that this node has reached, which one far ahead
-    /// must not hide; the one by which it supports this node; those that are contested; of excluded nodes what proves it.
+    /// must not hide; the one by which it supports this node; those where it is contested, or its state was replaced; of excluded nodes what proves it.
     pub fn newest(&self) -> Vec<Told> {
+        let named: BTreeSet<u64> = self.contested.iter().copied().chain(self.replaced()).collect();
         let newest = self.signed.iter().flat_map(|(node, heads)| {
             let reached = heads.iter().rev().find(|(_, kept)| kept.compared);
             let ahead = heads.iter().next_back();
-            let named = [reached, ahead].map(|one| one.map(|(index, _)| *index));
+            let furthest = [reached, ahead].map(|one| one.map(|(index, _)| *index));
             let supports = self.agreed.get(node).copied();
-            let told: BTreeSet<u64> = named.into_iter().flatten().chain(supports).collect();
-            let told = told.union(&self.contested).filter_map(|index| heads.get(index));
+            let told: BTreeSet<u64> = furthest.into_iter().flatten().chain(supports).collect();
+            let told = told.union(&named).filter_map(|index| heads.get(index));
             told.collect::<Vec<_>>()
         });
         let evidence = self

@@ -492,3 +492,57 @@ fn a_head_counts_only_with_the_signature_of_its_node_boot_and_cluster() {
 fn each_seeded_bug_is_found_by_its_test_here() {
     symbolon_sabotage::caught_in(file!());
 }
+
+/// A snapshot is to replace the state of node 1, which ends at 7.
+#[test]
+fn a_state_is_replaced_once_t_nodes_agree_with_the_log_up_to_its_end() {
+    let mut heads = Heads::new(1, 2);
+    assert!(!heads.replaceable(7), "nobody was asked yet");
+    assert_eq!(Vec::from_iter(heads.asks()), [7]);
+    heads.take(head(2, 6, A), on_a);
+    assert!(!heads.replaceable(7), "of 7 it says nothing");
+    heads.take(head(3, 9, A), |index| (index <= 7).then(|| chain(A, index)));
+    assert!(!heads.replaceable(7), "nor can it be told whether 9 follows it");
+    heads.take(head(2, 7, A), on_a);
+    assert!(heads.replaceable(7));
+    assert!(heads.asks().is_empty());
+    assert_eq!(heads.replaced(), Some(7), "its head there is told ever after");
+    assert!(!heads.replaceable(8), "it has moved");
+}
+
+#[test]
+fn a_state_that_is_contradicted_is_not_replaced() {
+    let mut heads = Heads::new(1, 2);
+    assert!(!heads.replaceable(7));
+    assert!(matches!(heads.take(head(3, 7, B), on_a), Finding::Freeze { .. }));
+    heads.unkept(2, &[7]);
+    heads.unkept(3, &[7]);
+    assert!(!heads.replaceable(7));
+}
+
+/// Whoever alone agreed with a history that was replaced is to be seen by the others.
+#[test]
+fn what_others_said_of_a_replaced_state_is_passed_on_after_later_heads() {
+    let mut heads = Heads::new(1, 2);
+    assert!(!heads.replaceable(7));
+    heads.take(head(2, 7, A), on_a);
+    assert!(heads.replaceable(7));
+    for index in 8..20 {
+        heads.take(head(2, index, A), on_a);
+    }
+    assert!(newest(&heads).contains(&head(2, 7, A)));
+}
+
+#[test]
+fn where_chain_values_are_kept_no_more_t_others_have_to_say_so() {
+    let mut heads = Heads::new(1, 2);
+    assert!(!heads.replaceable(7));
+    heads.unkept(2, &[6, 8]);
+    heads.unkept(3, &[7]);
+    assert!(!heads.replaceable(7), "one may lie");
+    heads.unkept(2, &[7, 8]);
+    assert!(heads.replaceable(7));
+    heads.take(head(2, 5, A), known);
+    heads.take(head(2, 5, B), known);
+    assert!(!heads.replaceable(7), "what an excluded node says counts no more");
+}

@@ -219,6 +219,7 @@ pub fn seeds() -> Vec<(&'static str, Vec<u8>)> {
             boot: Some(boot.clone()),
             boots: vec![boot.clone()],
             contested: vec![9],
+            unkept: vec![8],
         })),
     };
     let mut seeds = vec![

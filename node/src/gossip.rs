@@ -45,26 +45,51 @@ pub(crate) async fn heads(member: Arc<Member>) {
     let mut every = tokio::time::interval(HEAD_EVERY);
     every.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
     let mut sent: Option<v1::Head> = None;
+    let mut replaced: Option<v1::Head> = None;
     let mut since = 0;
     loop {
         every.tick().await;
-        if !matches!(member.standing(), Standing::Serving | Standing::Frozen(_)) {
+        if !speaks(&member) {
             continue;
         }
         let applied = member.shown.load().applied;
         compare(&member, applied);
-        let frozen = matches!(member.standing(), Standing::Frozen(_));
+        let asks = keep_replaced(&member, &mut replaced);
         since += 1;
         let moved = sent.as_ref().is_none_or(|head| head.index != applied);
-        if applied == 0 || !(moved || frozen || since >= TOLD_AGAIN) {
+        if applied == 0 || !(moved || asks || since >= TOLD_AGAIN) {
             continue;
         }
         // What the others missed is told again: a node whose log does not move may be the one that differs.
         let again = sent.take().filter(|_| !moved);
         if let Some(head) = again.or_else(|| own_head(&member, applied)) {
             (sent, since) = (Some(head.clone()), 0);
-            tell(&member, head);
+            tell(&member, head, replaced.clone());
         }
+    }
+}
+
+/// Where a snapshot is to replace this node's state, or has: the head there, signed once.
+fn keep_replaced(member: &Member, kept: &mut Option<v1::Head>) -> bool {
+    let (index, asks) = {
+        let heads = lock(&member.heads);
+        (heads.replaced(), !heads.asks().is_empty())
+    };
+    if let Some(index) = index
+        && kept.as_ref().is_none_or(|head| head.index != index)
+    {
+        *kept = own_head(member, index);
+    }
+    asks
+}
+
+/// Whether this node says what its log is: it serves, or froze, or has booted and takes part, in a cluster of which perhaps no node
+/// serves before another one has taken over a snapshot.
+fn speaks(member: &Member) -> bool {
+    match member.standing() {
+        Standing::Serving | Standing::Frozen(_) => true,
+        Standing::Booting(_) => member.consensus.is_admitted(),
+        Standing::Sealed(_) | Standing::Diverged(_) | Standing::Failed(_) | Standing::Superseded(_) => false,
     }
 }
 
@@ -95,17 +120,22 @@ fn own_head(member: &Member, index: u64) -> Option<v1::Head> {
 }
 
 /// Tells all nodes this node's head and the others', and where it needs to know theirs.
-fn tell(member: &Arc<Member>, head: v1::Head) {
+fn tell(member: &Arc<Member>, head: v1::Head, replaced: Option<v1::Head>) {
     let (mut told, mut contested) = {
         let heads = lock(&member.heads);
-        (heads.newest(), Vec::from_iter(heads.contested()))
+        (heads.newest(), Vec::from_iter(heads.asks()))
     };
     if !contested.is_empty() {
         // Who agrees at the end of this log agrees wherever it is contradicted, also where it keeps no chain value any more.
         contested.push(head.index);
     }
     let boot = Some(Arc::new(member.boot.statement.clone()));
-    told.push(Told { head, boot });
+    // What the log was before a snapshot took its place no later head tells.
+    let replaced = replaced.filter(|replaced| replaced.index != head.index);
+    told.extend(replaced.into_iter().chain([head]).map(|head| Told {
+        head,
+        boot: boot.clone(),
+    }));
     let (heads, boots) = pass_on(told);
     let snapshots = lock(&member.snapshots).all();
     broadcast(
@@ -123,17 +153,20 @@ fn tell(member: &Arc<Member>, head: v1::Head) {
 /// Answers a node that is contradicted: says what this node's log is there.
 fn answer_contested(member: &Arc<Member>, from: u16, contested: &[u64]) {
     let applied = member.shown.load().applied;
-    let asked = contested.iter().filter(|index| **index <= applied);
-    let heads: Vec<v1::Head> = asked.filter_map(|index| own_head(member, *index)).collect();
-    if !heads.is_empty() {
-        send(
-            member,
-            from,
-            v1::Gossip {
-                heads,
-                ..v1::Gossip::default()
-            },
-        );
+    let (mut heads, mut unkept) = (Vec::new(), Vec::new());
+    for index in contested.iter().copied().filter(|index| *index <= applied) {
+        match member.consensus.chain_at(index) {
+            Ok(None) => unkept.push(index),
+            Ok(Some(_)) | Err(_) => heads.extend(own_head(member, index)),
+        }
+    }
+    if !(heads.is_empty() && unkept.is_empty()) {
+        let gossip = v1::Gossip {
+            heads,
+            unkept,
+            ..v1::Gossip::default()
+        };
+        send(member, from, gossip);
     }
 }
 
@@ -173,8 +206,9 @@ pub(crate) fn take(member: &Arc<Member>, from: u16, gossip: v1::Gossip) {
         take_head(member, from, head, &shown);
     }
     let contested = gossip.contested.get(..CONTESTED_MAX).unwrap_or(&gossip.contested);
+    lock(&member.heads).unkept(from, &gossip.unkept);
     if !contested.is_empty()
-        && matches!(member.standing(), Standing::Serving | Standing::Frozen(_))
+        && speaks(member)
         // A signature costs less than a check.
         && member.checks.take_many(from.into(), contested.len())
     {
@@ -286,7 +320,7 @@ fn freeze(member: &Arc<Member>, index: u64, against: &[u16]) {
     tracing::error!(index, ?against, "this node's log is contradicted; it freezes");
     member.set_standing(Standing::Frozen(index));
     if let Some(head) = own_head(member, index) {
-        tell(member, head);
+        tell(member, head, None);
     }
 }
 

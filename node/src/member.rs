@@ -181,8 +181,8 @@ pub(crate) struct Member {
     pub(crate) standing: watch::Sender<Standing>,
     /// Rises with each confirmation applied.
     pub(crate) confirmed: watch::Sender<u64>,
-    /// What the nodes say their logs are.
-    pub(crate) heads: Mutex<Heads>,
+    /// What the nodes say their logs are, shared with the guard.
+    pub(crate) heads: Arc<Mutex<Heads>>,
     /// Signatures over snapshots, shared with the guard.
     pub(crate) snapshots: Arc<Mutex<Collected>>,
     /// Boot statements seen, also before they are applied: (node, counter).

@@ -366,6 +366,7 @@ pub(crate) async fn run(config: Config) -> Result<(), RunError> {
 
     let (shown, boots_seen) = (nothing_shown(), Arc::new(Boots::default()));
     let snapshots = Arc::new(Mutex::default());
+    let heads = Arc::new(Mutex::new(Heads::new(config.node, roster.threshold)));
     let (effects, happened) = mpsc::unbounded_channel();
     let machine = NodeMachine::new(Arc::clone(&roster), Arc::clone(&provider), Arc::clone(&shown), effects);
     let changes = machine.changes();
@@ -375,6 +376,7 @@ pub(crate) async fn run(config: Config) -> Result<(), RunError> {
         provider: Arc::clone(&provider),
         boots: Arc::clone(&boots_seen),
         collected: Arc::clone(&snapshots),
+        heads: Arc::clone(&heads),
     };
     let mut settings = Settings::new(config.node.into(), roster.cluster.0, roster.hash);
     settings.awaits_admission = true;
@@ -427,7 +429,7 @@ pub(crate) async fn run(config: Config) -> Result<(), RunError> {
         holder: ArcSwapOption::from_pointee(holder),
         standing: watch::Sender::new(Standing::Booting("opening its store".to_owned())),
         confirmed: watch::Sender::new(0),
-        heads: Mutex::new(Heads::new(config.node, roster.threshold)),
+        heads,
         snapshots,
         boots_seen,
         readings: Mutex::default(),

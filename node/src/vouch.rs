@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex};
 use symbolon_consensus::{SnapshotGuard, SnapshotMeta, SnapshotRefused};
 use symbolon_crypto::provider::Provider;
 use symbolon_crypto::sign::{Ed25519VerifyingKey, VerifyingKey};
-use symbolon_custody::heads::Told;
+use symbolon_custody::heads::{Heads, Told};
 use symbolon_custody::snapshots::{self, Claim, Collected};
 use symbolon_state::{BootView, check_boot};
 use symbolon_wire::roster::Roster;
@@ -143,6 +143,8 @@ pub struct Guard {
     pub boots: Arc<Boots>,
     /// Signatures collected.
     pub collected: Arc<Mutex<Collected>>,
+    /// What the nodes say their logs are.
+    pub heads: Arc<Mutex<Heads>>,
 }
 
 impl SnapshotGuard for Guard {
@@ -168,5 +170,9 @@ impl SnapshotGuard for Guard {
         let evidence = lock(&self.collected).evidence(&claim(meta));
         let enough = evidence.signatures.len() >= usize::from(self.roster.threshold);
         enough.then(|| evidence.encode_to_vec().into())
+    }
+
+    fn replaceable(&self, applied: u64) -> bool {
+        lock(&self.heads).replaceable(applied)
     }
 }

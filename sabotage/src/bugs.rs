@@ -268,6 +268,9 @@ bugs! {
     "A second snapshot is written to where the first one waits to come into force."
     StagingShared "staging-shared" at "store/src/staging.rs" breaks "docs/proofs.md: a forged snapshot changes nothing"
         Fails "store/tests/staging.rs" "a_second_snapshot_is_not_written_into_one_that_was_checked_nor_into_the_state_in_force";
+    "A snapshot replaces a state that nobody has compared with the others'."
+    ReplacedUncompared "replaced-uncompared" at "consensus/src/takeover.rs" breaks "docs/proofs.md: a leader that gives two followers different entries"
+        Fails "store/tests/snapshot.rs" "a_snapshot_replaces_a_state_only_once_the_others_agree_with_it";
 
     // node
     "Heads are passed on without the boot statements under which they were signed."

@@ -120,8 +120,8 @@ pub(crate) trait Engine: Read + 'static {
     /// What is kept, ascending by index.
     fn frozen(&self) -> Result<Vec<Kept>, StoreFault>;
 
-    /// Forgets what is kept under other indices, once nobody holds it.
-    fn keep_frozen(&self, indices: &[u64]) -> Result<(), StoreFault>;
+    /// Forgets what is kept up to `upto` under other indices, once nobody holds it.
+    fn forget_frozen(&self, upto: u64, except: &[u64]) -> Result<(), StoreFault>;
 
     /// Free bytes for this process.
     fn free_bytes(&self) -> Result<u64, StoreFault>;

@@ -419,9 +419,9 @@ impl Engine for MemoryEngine {
         self.with(|disk| Ok(disk.frozen.iter().map(keep).collect()))
     }
 
-    fn keep_frozen(&self, indices: &[u64]) -> Result<(), StoreFault> {
+    fn forget_frozen(&self, upto: u64, except: &[u64]) -> Result<(), StoreFault> {
         self.with(|disk| {
-            disk.frozen.retain(|index, _| indices.contains(index));
+            disk.frozen.retain(|index, _| *index > upto || except.contains(index));
             Ok(())
         })
     }

@@ -1,6 +1,5 @@
 //! The store of one node.
 
-use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, RwLock};
@@ -363,9 +362,8 @@ impl Storage for Store {
             .collect()
     }
 
-    fn keep_frozen(&self, indices: &[u64]) -> Result<(), StoreFault> {
-        let unique: BTreeSet<u64> = indices.iter().copied().collect();
-        self.inner.engine.keep_frozen(&unique.into_iter().collect::<Vec<_>>())
+    fn forget_frozen(&self, upto: u64, except: &[u64]) -> Result<(), StoreFault> {
+        self.inner.engine.forget_frozen(upto, except)
     }
 
     fn stage(&self) -> Result<Box<dyn Staging>, StoreFault> {

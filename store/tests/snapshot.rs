@@ -9,8 +9,8 @@
 
 mod common;
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -19,12 +19,16 @@ use common::{
     open_in_memory, propose, put, settings, start, start_with,
 };
 use symbolon_consensus::frame::Refusal;
-use symbolon_consensus::limits::VITAL_BYTES_MAX;
-use symbolon_consensus::testing::{offer, refusal};
+use symbolon_consensus::limits::{VITAL_BYTES_MAX, VITAL_KIB_BURST};
+use symbolon_consensus::testing::{append, append_committed, last_chunk, offer, offer_empty, refusal};
 use symbolon_consensus::{
-    Committed, Consensus, Fatal, Outcome, Payload, ProposeError, Records, SnapshotRefused, StateMachine, Storage, View,
+    Committed, Consensus, Fatal, Outcome, Payload, ProposeError, Records, SnapshotGuard, SnapshotMeta, SnapshotRefused,
+    StateMachine, Storage, View,
 };
 use symbolon_store::{MemoryDisk, Store};
+
+/// Says what a test has it say.
+const UPSTART: u64 = 9;
 
 struct Two {
     net: Net,
@@ -34,8 +38,8 @@ struct Two {
     stores: Vec<Store>,
 }
 
-/// Two of three members run, hold `records` records, and have purged their log behind a snapshot.
-async fn two_ahead(records: usize) -> Two {
+/// Two of three members run.
+async fn two() -> Two {
     let net = Net::default();
     let directories: Vec<_> = (0..2).map(|_| tempfile::tempdir().unwrap()).collect();
     let stores: Vec<_> = (1..).zip(&directories).map(|(node, d)| open(d.path(), node)).collect();
@@ -44,11 +48,28 @@ async fn two_ahead(records: usize) -> Two {
         running.push(start(&net, node, store).await);
     }
     running[0].initialize(members(&[1, 2, 3])).await.unwrap();
-    let all: Vec<&Consensus> = running.iter().collect();
+    Two {
+        net,
+        _directories: directories,
+        third: tempfile::tempdir().unwrap(),
+        members: running,
+        stores,
+    }
+}
+
+/// They hold `records` records, and have purged their log behind a snapshot.
+async fn two_ahead(records: usize) -> Two {
+    let two = two().await;
+    go_ahead(&two, records).await;
+    two
+}
+
+async fn go_ahead(two: &Two, records: usize) {
+    let all: Vec<&Consensus> = two.members.iter().collect();
     let mut tasks = tokio::task::JoinSet::new();
     certainly(&all, put("first", "value")).await;
     for n in 0..records {
-        let running = running.clone();
+        let running = two.members.clone();
         tasks.spawn(async move {
             let all: Vec<&Consensus> = running.iter().collect();
             certainly(&all, put(&format!("key-{n:05}"), &"v".repeat(500))).await
@@ -61,7 +82,7 @@ async fn two_ahead(records: usize) -> Two {
     for n in 0..10 {
         certainly(&all, put("after", &n.to_string())).await;
     }
-    for member in &running {
+    for member in &two.members {
         let mut marks = member.marks();
         let described = marks.wait_for(|meta| meta.as_ref().is_some_and(|meta| meta.index == marked.index));
         tokio::time::timeout(Duration::from_secs(60), described)
@@ -72,12 +93,48 @@ async fn two_ahead(records: usize) -> Two {
         eventually("the log is purged", || member.status().purged.is_some()).await;
         assert_eq!(member.status().snapshot, Some(marked.index));
     }
-    Two {
-        net,
-        _directories: directories,
-        third: tempfile::tempdir().unwrap(),
-        members: running,
-        stores,
+}
+
+/// The third takes part, then hears nothing while the others go ahead: it, and term and index of its last entry.
+async fn left_behind(
+    two: &Two,
+    store: &Store,
+    machine: Box<dyn StateMachine>,
+    guard: Arc<Checks>,
+) -> (Consensus, (u64, u64)) {
+    let third = start_with(&two.net, settings(3), store, machine, guard).await;
+    let all: Vec<&Consensus> = two.members.iter().collect();
+    loop {
+        let put = certainly(&all, put("first", "value")).await;
+        eventually("the third has it", || third.progress().applied() >= put.index).await;
+        two.net.isolate(3, &[1, 2]);
+        if third.status().last == put.index {
+            go_ahead(two, 5).await;
+            return (third, (put.term, put.index));
+        }
+        two.net.heal();
+    }
+}
+
+/// Takes what is vouched for by the word, once the others agree with what it would replace.
+#[derive(Default)]
+struct Checks {
+    agreed: AtomicBool,
+    asked: Mutex<Vec<u64>>,
+}
+
+impl SnapshotGuard for Checks {
+    fn accept(&self, meta: &SnapshotMeta, evidence: &[u8]) -> Result<(), SnapshotRefused> {
+        Word(b"word").accept(meta, evidence)
+    }
+
+    fn evidence(&self, meta: &SnapshotMeta) -> Option<Bytes> {
+        Word(b"word").evidence(meta)
+    }
+
+    fn replaceable(&self, applied: u64) -> bool {
+        self.asked.lock().unwrap().push(applied);
+        self.agreed.load(Ordering::SeqCst)
     }
 }
 
@@ -221,6 +278,31 @@ async fn what_frees_room_is_agreed_on_while_all_disks_are_full() {
     }
 }
 
+/// They need no room to be taken, each of them; all together they would take the last of it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_frees_room_is_taken_as_often_as_an_honest_leader_sends_it() {
+    let (net, disk) = (Net::default(), MemoryDisk::new());
+    let member = start(&net, 1, &open_in_memory(&disk, 1)).await;
+    member.initialize(members(&[1, UPSTART])).await.unwrap();
+    disk.set_reserve_used(true);
+    let mut taken = 0;
+    let attempts = u64::from(VITAL_KIB_BURST) * 2;
+    for index in 1..=attempts {
+        let previous = if index == 1 { (0, 0) } else { (1, index - 1) };
+        let reply = member.receive(UPSTART, append(9, UPSTART, previous, (1, index))).await;
+        match refusal(reply).unwrap() {
+            None => taken += 1,
+            Some(refused) => {
+                assert_eq!(refused, Refusal::NoRoom);
+                break;
+            }
+        }
+    }
+    assert!(taken >= VITAL_KIB_BURST, "{taken} were taken");
+    assert!(u64::from(taken) < attempts, "there was no end");
+    assert_eq!(member.status().last, u64::from(taken));
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_snapshot_that_nobody_vouches_for_is_refused_and_changes_nothing() {
     let two = two_ahead(50).await;
@@ -245,7 +327,7 @@ async fn a_snapshot_that_nobody_vouches_for_is_refused_and_changes_nothing() {
     certainly(&two.members.iter().collect::<Vec<_>>(), put("on", "x")).await;
 }
 
-/// A key-value application that files no name until it is let.
+/// A key-value application that neither applies nor files a name until it is let.
 struct Hesitant {
     keys: Keys,
     asked: Arc<AtomicBool>,
@@ -254,6 +336,7 @@ struct Hesitant {
 
 impl StateMachine for Hesitant {
     fn apply(&mut self, records: &mut dyn Records, entry: Committed<'_>) -> Result<Outcome, Fatal> {
+        self.wait();
         self.keys.apply(records, entry)
     }
 
@@ -266,11 +349,17 @@ impl StateMachine for Hesitant {
     }
 
     fn names_of(&self, key: &[u8], value: &[u8]) -> Vec<(u8, Vec<u8>, Vec<u8>, Bytes)> {
-        self.asked.store(true, Ordering::SeqCst);
+        self.wait();
+        self.keys.names_of(key, value)
+    }
+}
+
+impl Hesitant {
+    fn wait(&self) {
         while !self.may.load(Ordering::SeqCst) {
+            self.asked.store(true, Ordering::SeqCst);
             std::thread::sleep(Duration::from_millis(1));
         }
-        self.keys.names_of(key, value)
     }
 }
 
@@ -296,6 +385,101 @@ async fn an_offer_while_a_snapshot_comes_into_force_is_refused_and_changes_nothi
     let scan = |store: &Store| store.view().scan(b"", None, usize::MAX).unwrap();
     assert_eq!(scan(&store), scan(&two.stores[0]));
     assert_eq!(refusal(reply).unwrap(), Some(Refusal::Snapshot));
+}
+
+/// A leader gave a member entries that the cluster never had, and had a genuine snapshot wash them away: by the member's heads nobody
+/// could tell afterwards.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_snapshot_replaces_a_state_only_once_the_others_agree_with_it() {
+    let two = two().await;
+    let store = open(two.third.path(), 3);
+    let checks = Arc::new(Checks::default());
+    let (third, _) = left_behind(&two, &store, Box::new(Keys::default()), Arc::clone(&checks)).await;
+    let (before, applied) = (
+        store.view().scan(b"", None, usize::MAX).unwrap(),
+        third.progress().applied(),
+    );
+    two.net.heal();
+    eventually("a refusal, or none", || {
+        third.last_snapshot_refusal().is_some() || third.progress().applied() > applied
+    })
+    .await;
+    let refused = third.last_snapshot_refusal();
+    assert!(
+        matches!(refused, Some(SnapshotRefused::Unsettled { applied: of, .. }) if of == applied),
+        "{refused:?}"
+    );
+    assert!(checks.asked.lock().unwrap().iter().all(|asked| *asked == applied));
+    assert_eq!(store.view().scan(b"", None, usize::MAX).unwrap(), before);
+    checks.agreed.store(true, Ordering::SeqCst);
+    let last = certainly(&two.members.iter().collect::<Vec<_>>(), put("last", "x")).await;
+    eventually("the third has caught up", || third.progress().applied() >= last.index).await;
+    assert_eq!(third.chain_at(last.index).unwrap(), Some(last.chain));
+}
+
+/// The log ends where it is of the latest term: behind the snapshot it would have had a hole.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_snapshot_of_an_earlier_term_ends_no_member_whose_entries_of_a_later_one_were_never_committed() {
+    let two = two().await;
+    let store = open(two.third.path(), 3);
+    let checks = Arc::new(Checks::default());
+    checks.agreed.store(true, Ordering::SeqCst);
+    let (third, last) = left_behind(&two, &store, Box::new(Keys::default()), checks).await;
+    let term = third.status().term + 3;
+    let frame = append(term, UPSTART, last, (term, last.1 + 1));
+    assert_eq!(refusal(third.receive(UPSTART, frame).await).unwrap(), None);
+    assert_eq!(third.status().last, last.1 + 1);
+    two.net.heal();
+    let last = certainly(&two.members.iter().collect::<Vec<_>>(), put("last", "x")).await;
+    eventually("the third has caught up, or ended", || {
+        third.progress().applied() >= last.index || !third.status().running
+    })
+    .await;
+    assert!(third.status().running);
+    assert_eq!(third.chain_at(last.index).unwrap(), Some(last.chain));
+
+    two.net.leave(3);
+    third.shutdown().await;
+    drop((third, store));
+    let store = open(two.third.path(), 3);
+    let third = start(&two.net, 3, &store).await;
+    let last = certainly(&two.members.iter().collect::<Vec<_>>(), put("last", "y")).await;
+    eventually("it goes on", || third.progress().applied() >= last.index).await;
+}
+
+/// openraft stops on a snapshot that is older than what is committed, which is known before it is applied.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_snapshot_that_entries_have_overtaken_is_refused_though_they_are_not_applied_yet() {
+    let two = two().await;
+    let store = open(two.third.path(), 3);
+    let (asked, may) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicBool::new(true)));
+    let hesitant = Hesitant {
+        keys: Keys::default(),
+        asked: Arc::clone(&asked),
+        may: Arc::clone(&may),
+    };
+    let (third, last) = left_behind(&two, &store, Box::new(hesitant), Arc::default()).await;
+    let term = third.status().term + 3;
+    may.store(false, Ordering::SeqCst);
+    let first = append(term, UPSTART, last, (term, last.1 + 1));
+    assert_eq!(refusal(third.receive(UPSTART, first).await).unwrap(), None);
+    let offered = offer_empty(term, UPSTART, (last.0, last.1 + 3), b"word");
+    assert_eq!(refusal(third.receive(UPSTART, offered).await).unwrap(), None);
+    for on in 1..6 {
+        let (previous, next) = ((term, last.1 + on), (term, last.1 + on + 1));
+        let frame = append_committed(term, UPSTART, previous, next, previous);
+        assert_eq!(refusal(third.receive(UPSTART, frame).await).unwrap(), None);
+    }
+    eventually("an entry waits to be applied", || asked.load(Ordering::SeqCst)).await;
+    let replied = third.receive(UPSTART, last_chunk()).await;
+    let ended = tokio::time::timeout(Duration::from_millis(100), third.ended()).await;
+    may.store(true, Ordering::SeqCst);
+    assert_eq!(refusal(replied).unwrap(), Some(Refusal::Snapshot));
+    assert!(matches!(
+        third.last_snapshot_refusal(),
+        Some(SnapshotRefused::Stale { .. })
+    ));
+    assert!(ended.is_err(), "the member ended");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

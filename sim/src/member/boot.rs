@@ -173,6 +173,7 @@ pub(crate) async fn boot(hardware: &Hardware, site: &Arc<Site>) -> Result<Arc<Me
     let fences = Fences::open(store.local(), &roster)?;
     let (shown, boots_seen) = (nothing_shown(), Arc::new(Boots::default()));
     let snapshots = Arc::new(Mutex::default());
+    let heads = Arc::new(Mutex::new(Heads::new(node, roster.threshold)));
     let (effects, happened) = mpsc::unbounded_channel();
     let machine = NodeMachine::new(
         Arc::clone(&roster),
@@ -186,6 +187,7 @@ pub(crate) async fn boot(hardware: &Hardware, site: &Arc<Site>) -> Result<Arc<Me
         provider: Arc::clone(&provider) as _,
         boots: Arc::clone(&boots_seen),
         collected: Arc::clone(&snapshots),
+        heads: Arc::clone(&heads),
     };
     let mut settings = Settings::new(node.into(), roster.cluster.0, roster.hash);
     settings.log_kept = LOG_KEPT;
@@ -230,7 +232,7 @@ pub(crate) async fn boot(hardware: &Hardware, site: &Arc<Site>) -> Result<Arc<Me
         holder,
         frozen,
         announced: AtomicBool::new(false),
-        heads: Mutex::new(Heads::new(node, roster.threshold)),
+        heads,
         snapshots,
         boots_seen,
         fences,

@@ -35,6 +35,7 @@ pub(super) async fn heads(member: Arc<Member>) {
     let mut every = tokio::time::interval(HEAD_EVERY);
     every.set_missed_tick_behavior(MissedTickBehavior::Skip);
     let mut sent: Option<v1::Head> = None;
+    let mut replaced: Option<v1::Head> = None;
     let mut since = 0;
     loop {
         every.tick().await;
@@ -43,18 +44,32 @@ pub(super) async fn heads(member: Arc<Member>) {
         }
         let applied = member.shown.load().applied;
         compare(&member, applied);
-        let frozen = member.frozen.load(Ordering::Relaxed);
+        let asks = keep_replaced(&member, &mut replaced);
         since += 1;
         let moved = sent.as_ref().is_none_or(|head| head.index != applied);
-        if applied == 0 || !(moved || frozen || since >= TOLD_AGAIN) {
+        if applied == 0 || !(moved || asks || since >= TOLD_AGAIN) {
             continue;
         }
         let again = sent.take().filter(|_| !moved);
         if let Some(head) = again.or_else(|| own_head(&member, applied)) {
             (sent, since) = (Some(head.clone()), 0);
-            tell(&member, head);
+            tell(&member, head, replaced.clone());
         }
     }
+}
+
+/// Where a snapshot is to replace this node's state, or has: the head there, signed once.
+fn keep_replaced(member: &Member, kept: &mut Option<v1::Head>) -> bool {
+    let (index, asks) = {
+        let heads = lock(&member.heads);
+        (heads.replaced(), !heads.asks().is_empty())
+    };
+    if let Some(index) = index
+        && kept.as_ref().is_none_or(|head| head.index != index)
+    {
+        *kept = own_head(member, index);
+    }
+    asks
 }
 
 /// This node's head at an index, if it keeps the chain value there, and says what it has.
@@ -76,17 +91,22 @@ fn own_head(member: &Member, index: u64) -> Option<v1::Head> {
 }
 
 /// Tells all nodes this node's head and the others', and where it needs to know theirs.
-fn tell(member: &Arc<Member>, head: v1::Head) {
+fn tell(member: &Arc<Member>, head: v1::Head, replaced: Option<v1::Head>) {
     let (mut told, mut contested) = {
         let heads = lock(&member.heads);
-        (heads.newest(), Vec::from_iter(heads.contested()))
+        (heads.newest(), Vec::from_iter(heads.asks()))
     };
     if !contested.is_empty() {
         // Who agrees at the end of this log agrees wherever it is contradicted, also where it keeps no chain value any more.
         contested.push(head.index);
     }
     let boot = Some(Arc::new(member.statement.clone()));
-    told.push(Told { head, boot });
+    // What the log was before a snapshot took its place no later head tells.
+    let replaced = replaced.filter(|replaced| replaced.index != head.index);
+    told.extend(replaced.into_iter().chain([head]).map(|head| Told {
+        head,
+        boot: boot.clone(),
+    }));
     let (heads, boots) = pass_on(told);
     let snapshots = lock(&member.snapshots).all();
     let gossip = v1::Gossip {
@@ -132,11 +152,17 @@ fn answer_contested(member: &Arc<Member>, from: u16, contested: &[u64]) {
         return agree(member, from, face, contested);
     }
     let applied = member.shown.load().applied;
-    let asked = contested.iter().filter(|index| **index <= applied);
-    let heads: Vec<v1::Head> = asked.filter_map(|index| own_head(member, *index)).collect();
-    if !heads.is_empty() {
+    let (mut heads, mut unkept) = (Vec::new(), Vec::new());
+    for index in contested.iter().copied().filter(|index| *index <= applied) {
+        match member.consensus.chain_at(index) {
+            Ok(None) => unkept.push(index),
+            Ok(Some(_)) | Err(_) => heads.extend(own_head(member, index)),
+        }
+    }
+    if !(heads.is_empty() && unkept.is_empty()) {
         let gossip = v1::Gossip {
             heads,
+            unkept,
             ..v1::Gossip::default()
         };
         send(member, from, &gossip);
@@ -178,6 +204,7 @@ pub(super) fn take(member: &Arc<Member>, from: u16, gossip: v1::Gossip) {
     for head in gossip.heads {
         take_head(member, head, &shown);
     }
+    lock(&member.heads).unkept(from, &gossip.unkept);
     answer_contested(member, from, &gossip.contested);
     let (roster, provider) = (&member.site.roster, member.site.provider.as_ref());
     for signed in gossip.snapshots {
@@ -243,7 +270,7 @@ fn act(member: &Arc<Member>, finding: Finding) {
             if member.set_frozen(true) {
                 member.recorder().note(What::Froze { node: by, index });
                 if let Some(head) = own_head(member, index) {
-                    tell(member, head);
+                    tell(member, head, None);
                 }
             }
         }

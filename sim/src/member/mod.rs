@@ -78,7 +78,7 @@ pub(crate) struct Member {
     frozen: Arc<AtomicBool>,
     /// Whether this boot's keys are in the log.
     announced: AtomicBool,
-    heads: Mutex<Heads>,
+    heads: Arc<Mutex<Heads>>,
     snapshots: Arc<Mutex<Collected>>,
     boots_seen: Arc<Boots>,
     fences: Fences,

@@ -145,9 +145,10 @@ impl Marks {
         lock(&self.kept).values().try_for_each(|mark| add_held(&mark.db, held))
     }
 
-    pub(crate) fn keep(&self, indices: &[u64]) {
+    pub(crate) fn forget(&self, upto: u64, except: &[u64]) {
         let mut kept = lock(&self.kept);
-        let unwanted: Vec<u64> = kept.keys().filter(|index| !indices.contains(index)).copied().collect();
+        let old = kept.keys().copied().filter(|index| *index <= upto);
+        let unwanted: Vec<u64> = old.filter(|index| !except.contains(index)).collect();
         for mark in unwanted.iter().filter_map(|index| kept.remove(index)) {
             mark.unwanted.store(true, Ordering::Release);
         }

@@ -293,8 +293,8 @@ impl Engine for RocksEngine {
         Ok(self.marks.all())
     }
 
-    fn keep_frozen(&self, indices: &[u64]) -> Result<(), StoreFault> {
-        self.marks.keep(indices);
+    fn forget_frozen(&self, upto: u64, except: &[u64]) -> Result<(), StoreFault> {
+        self.marks.forget(upto, except);
         Ok(())
     }
 

@@ -228,6 +228,10 @@ impl SnapshotGuard for Word {
     fn evidence(&self, _meta: &SnapshotMeta) -> Option<Bytes> {
         Some(Bytes::from_static(self.0))
     }
+
+    fn replaceable(&self, _applied: u64) -> bool {
+        true
+    }
 }
 
 pub(crate) fn settings(node: u64) -> Settings {

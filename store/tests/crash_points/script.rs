@@ -200,7 +200,7 @@ impl Node {
                 self.store.local().write_now(batch)
             }
             Step::Freeze(index) => self.store.freeze(index).map(drop),
-            Step::KeepFrozen(index) => self.store.keep_frozen(&[index]),
+            Step::KeepFrozen(index) => self.store.forget_frozen(u64::MAX, &[index]),
             Step::Install(index) => {
                 let mut staged = self.store.stage()?;
                 for n in 0..40u64 {
