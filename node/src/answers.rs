@@ -81,11 +81,11 @@ impl Answering<'_> {
     /// back while the record was written.
     async fn answered<T>(
         &self,
-        (action, path, folder): (Action, &str, bool),
+        (action, path, folder): (Action, Option<&str>, bool),
         answer: impl FnOnce(&Scene<'_>, &Subject) -> Result<T, Fault>,
     ) -> Result<T, v1::Error> {
         let answered = self.on_scene(|scene| {
-            let ruling = gate::rule_answer(scene, &self.asker(), action, Some(path), folder)?;
+            let ruling = gate::rule_answer(scene, &self.asker(), action, path, folder)?;
             match ruling.answers() {
                 Some(subject) => answer(scene, subject).map(Ok),
                 None => Ok(Err(ruling)),
@@ -109,15 +109,15 @@ impl Answering<'_> {
         } else {
             request.limit.min(LIST_MAX)
         } as usize;
-        let asked = (Action::List, request.path.as_str(), true);
+        let asked = (Action::List, Some(request.path.as_str()), true);
         let listed = self.answered(asked, |scene, subject| {
             let mut after = request.after.clone();
             let mut entries = Vec::new();
             // Pages of what exists, filtered by what may be seen, until the answer is full.
             loop {
-                let page = query::children(scene.view, subject.tenant, &request.path, &after, limit + 1)?;
-                let (last, full) = (page.last().map(|child| child.name.clone()), page.len() > limit);
-                for child in page {
+                let children = query::children(scene.view, subject.tenant, &request.path, &after, limit + 1)?;
+                let last = children.page.last().map(|child| child.name.clone());
+                for child in children.page {
                     if self.shown(scene, subject, &request.path, &child) {
                         entries.push(v1::ListEntry {
                             name: child.name,
@@ -126,12 +126,11 @@ impl Answering<'_> {
                     }
                 }
                 match last {
-                    Some(last) if full && entries.len() <= limit => after = last,
+                    Some(last) if children.more && entries.len() <= limit + 1 => after = last,
                     _ => break,
                 }
             }
-            let more = entries.len() > limit;
-            entries.truncate(limit);
+            let more = cut(&mut entries, limit);
             Ok((entries, more, scene.state_index))
         });
         let (entries, more, state_index) = listed.await?;
@@ -157,7 +156,7 @@ impl Answering<'_> {
         self.allowed(Action::ReadMetadata, Some(&request.path), false).await?;
         let path = parse(&request.path)?;
         let n = self.member.roster.n();
-        let asked = (Action::ReadMetadata, request.path.as_str(), false);
+        let asked = (Action::ReadMetadata, Some(request.path.as_str()), false);
         let found = self.answered(asked, |scene, subject| {
             let Some((id, secret)) = query::secret_at(scene.view, subject.tenant, &path)? else {
                 return Ok(None);
@@ -221,7 +220,7 @@ impl Answering<'_> {
             }
             other => other.map(|()| Action::Write)?,
         };
-        let reply = self.answered((action, request.path.as_str(), false), |scene, subject| {
+        let reply = self.answered((action, Some(request.path.as_str()), false), |scene, subject| {
             let found = query::secret_at(scene.view, subject.tenant, &path)?;
             let nothing_there = v1::ResolveReply {
                 tenant: Bytes::copy_from_slice(subject.tenant.bytes()),
@@ -248,8 +247,7 @@ impl Answering<'_> {
     /// The policies in force.
     pub(crate) async fn policies(&self, request: v1::PoliciesRequest) -> Answer {
         self.fresh(request.min_index).await?;
-        self.as_operator_or(Action::ReadPolicy).await?;
-        let reply = self.on_scene(|scene| {
+        let reply = self.as_operator_or(Action::ReadPolicy, |scene| {
             let record = query::policies(scene.view)?;
             let sources = record.sources.into_iter().map(|s| v1::PolicySource {
                 name: s.name,
@@ -261,15 +259,14 @@ impl Answering<'_> {
                 sources: sources.collect(),
                 state_index: scene.state_index,
             })
-        })?;
-        Ok(response::Result::Policies(reply))
+        });
+        Ok(response::Result::Policies(reply.await?))
     }
 
     /// The registered principals.
     pub(crate) async fn principals(&self, request: v1::PrincipalsRequest) -> Answer {
         self.fresh(request.min_index).await?;
-        self.as_operator_or(Action::ReadPolicy).await?;
-        let reply = self.on_scene(|scene| {
+        let reply = self.as_operator_or(Action::ReadPolicy, |scene| {
             let found = query::principals(scene.view, PRINCIPALS_MAX)?;
             let principals = found.into_iter().map(|record| v1::Principal {
                 id: record.id,
@@ -286,13 +283,17 @@ impl Answering<'_> {
                 principals: principals.collect(),
                 state_index: scene.state_index,
             })
-        })?;
-        Ok(response::Result::Principals(reply))
+        });
+        Ok(response::Result::Principals(reply.await?))
     }
 
     /// Operators of the roster set policies and identities by their signatures, before any policy exists, so they may
     /// also see them; everyone else as Cedar says.
-    pub(crate) async fn as_operator_or(&self, action: Action) -> Result<(), v1::Error> {
+    pub(crate) async fn as_operator_or<T>(
+        &self,
+        action: Action,
+        answer: impl FnOnce(&Scene<'_>) -> Result<T, Fault>,
+    ) -> Result<T, v1::Error> {
         let operator = self
             .member
             .roster
@@ -300,14 +301,16 @@ impl Answering<'_> {
             .iter()
             .any(|op| op.key.fingerprint() == self.client.key);
         if operator {
-            return Ok(());
+            return self.on_scene(answer);
         }
-        self.allowed(action, None, false).await
+        self.allowed(action, None, false).await?;
+        self.answered((action, None, false), |scene, _| answer(scene)).await
     }
 
     /// This node's audit log, a page at a time.
     pub(crate) async fn audit(&self, request: v1::AuditRequest) -> Answer {
-        self.as_operator_or(Action::ReadAudit).await?;
+        self.fresh(0).await?;
+        self.as_operator_or(Action::ReadAudit, |_| Ok(())).await?;
         let limit = u64::from(request.limit.clamp(1, AUDIT_PAGE_MAX));
         let failed = |reason: String| error(Code::Internal, reason, "see the node's log");
         self.unbroken()?;
@@ -362,6 +365,19 @@ impl Answering<'_> {
         }
         Ok(response::Result::Status(status(self.member)))
     }
+}
+
+/// Leaves `limit` entries, and says whether there were more. Who asks goes on after the last name, so that a folder which has the name of
+/// the last secret stays as well.
+fn cut(entries: &mut Vec<v1::ListEntry>, limit: usize) -> bool {
+    let both = match entries.get(limit.saturating_sub(1)..=limit) {
+        Some([last, next]) => last.name == next.name,
+        _ => false,
+    };
+    let whole = limit + usize::from(both);
+    let more = entries.len() > whole;
+    entries.truncate(whole);
+    more
 }
 
 /// How a secret may be written; `None` where nothing was ever said about it.
@@ -424,4 +440,32 @@ pub(crate) fn status(member: &Member) -> v1::StatusReply {
 
 fn parse(path: &str) -> Result<Path, v1::Error> {
     Path::parse(path).map_err(|refused| error(Code::BadPath, refused.to_string(), "see docs/ARCHITECTURE.md, Names"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn entries(names: &[&str]) -> Vec<v1::ListEntry> {
+        let entry = |name: &&str| v1::ListEntry {
+            name: (*name).to_owned(),
+            folder: false,
+        };
+        names.iter().map(entry).collect()
+    }
+
+    #[test]
+    fn a_listing_is_not_cut_between_a_secret_and_the_folder_of_its_name() {
+        for (names, limit, left, more) in [
+            (&["a", "b", "c"][..], 2, 2, true),
+            (&["a", "b", "b", "c"], 2, 3, true),
+            (&["a", "b", "b"], 2, 3, false),
+            (&["a", "a", "b"], 2, 2, true),
+            (&["a", "b"], 2, 2, false),
+            (&[], 2, 0, false),
+        ] {
+            let mut listed = entries(names);
+            assert_eq!((cut(&mut listed, limit), listed.len()), (more, left), "{names:?}");
+        }
+    }
 }

@@ -63,7 +63,7 @@ pub(crate) struct Anchor {
 
 /// A round could not be finished.
 #[derive(Debug, thiserror::Error)]
-enum RoundError {
+pub(crate) enum RoundError {
     #[error(transparent)]
     Checkpoint(#[from] CheckpointError),
     #[error(transparent)]
@@ -302,11 +302,8 @@ pub(crate) async fn collect(member: Arc<Member>) {
 
 async fn round(member: &Arc<Member>) -> Result<(), RoundError> {
     let size = member.audit.durable();
-    let anchor = anchored(member, member.node)?;
-    if let Some(anchor) = &anchor
-        && !member.audit.has(anchor.head)?
-    {
-        contradicted_by(member, "the replicated log holds an anchor", anchor.head, size);
+    let anchor = compare_anchor(member)?;
+    if member.following.fault().is_some() {
         return Ok(());
     }
     let anchored_size = anchor.as_ref().map_or(0, |anchor| anchor.head.size);
@@ -325,6 +322,19 @@ async fn round(member: &Arc<Member>) -> Result<(), RoundError> {
         propose(member, note, head, anchor.map(|anchor| anchor.head)).await?;
     }
     Ok(())
+}
+
+/// Compares this node's log with its newest anchor. Whoever signs anything of the log does so first: a disk that was put back holds
+/// another one, and a checkpoint over that would contradict the anchor.
+pub(crate) fn compare_anchor(member: &Member) -> Result<Option<Anchor>, RoundError> {
+    let anchor = anchored(member, member.node)?;
+    if let Some(anchor) = &anchor
+        && !member.audit.has(anchor.head)?
+    {
+        let size = member.audit.durable();
+        contradicted_by(member, "the replicated log holds an anchor", anchor.head, size);
+    }
+    Ok(anchor)
 }
 
 fn contradicted_by(member: &Member, who: &str, head: TreeHead, size: u64) {

@@ -8,6 +8,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 use symbolon_consensus::{Durability, StoreFault};
+use symbolon_crypto::Hash;
 use symbolon_custody::fragments::{Checked, Holder};
 use symbolon_state::entry::Kind;
 use symbolon_state::keys;
@@ -195,8 +196,13 @@ impl Work {
             self.writes.clear();
         }
         let indices: Vec<u64> = self.good.iter().copied().take(FRAGMENT_OK_MAX).collect();
-        if !indices.is_empty() {
-            let signed = member.boot.signing.sign(&member.boot.signer.fragment_ok(&indices));
+        if let Some(last) = indices.last().copied() {
+            let Some(chain) = chain_of(member, last) else {
+                self.good.remove(&last);
+                return;
+            };
+            let statement = member.boot.signer.fragment_ok(&indices, &chain);
+            let signed = member.boot.signing.sign(&statement);
             let Ok(signature) = signed else {
                 return tracing::error!("a confirmation cannot be signed");
             };
@@ -217,10 +223,12 @@ impl Work {
             }
         }
         for (index, fragment_key) in std::mem::take(&mut self.complaints) {
-            let signed = member
-                .boot
-                .signing
-                .sign(&member.boot.signer.complaint(index, &fragment_key));
+            let Some(chain) = chain_of(member, index) else {
+                self.complained.remove(&index);
+                continue;
+            };
+            let statement = member.boot.signer.complaint(index, &chain, &fragment_key);
+            let signed = member.boot.signing.sign(&statement);
             let Ok(signature) = signed else {
                 return tracing::error!("a complaint cannot be signed");
             };
@@ -268,6 +276,16 @@ impl Work {
             tokio::task::yield_now().await;
         }
     }
+}
+
+/// The chain value at a dealing, while it waits for anybody's word. Where it cannot be read it is looked for again at the next sweep.
+fn chain_of(member: &Member, index: u64) -> Option<Hash> {
+    let reader = member.store.reader();
+    let chain = query::pending_chain(&crate::machine::ViewAdapter::new(&reader), index);
+    chain.unwrap_or_else(|fault| {
+        tracing::error!(%fault, index, "a pending dealing cannot be read");
+        None
+    })
 }
 
 /// What erases all own fragments under `prefix`.

@@ -24,6 +24,8 @@ const BOOTS_LOOKED_AT_MAX: usize = 1024;
 impl Answering<'_> {
     /// Refuses to show a log that is contradicted: it is not the one that was decided by.
     pub(crate) fn unbroken(&self) -> Result<(), v1::Error> {
+        let compared = cosign::compare_anchor(self.member);
+        compared.map_err(|failed| error(Code::Internal, failed.to_string(), "see the node's log"))?;
         match self.member.following.fault() {
             None => Ok(()),
             Some(what) => {
@@ -77,6 +79,7 @@ impl Answering<'_> {
     /// The proof of one decision. That there is none yet, or that the log is broken, says nothing of anybody's.
     pub(crate) async fn proof(&self, request: v1::ProofRequest) -> Answer {
         let failed = |reason: String| error(Code::Internal, reason, "see the node's log");
+        self.fresh(0).await?;
         let log = &self.member.audit;
         let mut reply = v1::ProofReply {
             size: log.durable(),
@@ -103,12 +106,12 @@ impl Answering<'_> {
             self.unbroken()?;
             return Ok(response::Result::Proof(reply));
         };
-        if self.member.following.fault().is_some() {
+        if let Err(contradicted) = self.unbroken() {
             self.registered()?;
-            self.unbroken()?;
+            return Err(contradicted);
         }
         if decoded.client_key != self.client.key.as_slice() {
-            self.as_operator_or(Action::ReadAudit).await?;
+            self.as_operator_or(Action::ReadAudit, |_| Ok(())).await?;
         }
         reply.leaf = leaf;
         let cosigned = log.cosigned().map_err(|refused| failed(refused.to_string()))?;

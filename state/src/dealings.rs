@@ -6,7 +6,7 @@ use crate::keys;
 use crate::machine::{Effect, Machine};
 use crate::records::{PendingDealing, SessionRecord, SessionUse, VersionRecord, VersionState};
 use crate::secrets::dealing_of;
-use crate::view::{Fault, Records, load, store};
+use crate::view::{Fault, Records, View, load, store};
 use bytes::Bytes;
 use symbolon_crypto::Hash;
 use symbolon_crypto::dealing::{SealedFragment, Verdict, judge_complaint};
@@ -125,7 +125,13 @@ impl Machine {
         if !ascending || message.indices.len() > FRAGMENT_OK_MAX {
             return Ok(Vec::new());
         }
-        if !self.signed_by(&signer, &signer.fragment_ok(&message.indices), &message.signature) {
+        // The chain at the last of them tells all before it.
+        let last = message.indices.last().copied().unwrap_or_default();
+        let Some(chain) = pending_chain(records, last)? else {
+            return Ok(Vec::new());
+        };
+        let statement = signer.fragment_ok(&message.indices, &chain);
+        if !self.signed_by(&signer, &statement, &message.signature) {
             return Ok(Vec::new());
         }
         let all = (1_u64 << self.roster.nodes.len()) - 1;
@@ -158,12 +164,13 @@ impl Machine {
         let Ok(revealed) = <[u8; 32]>::try_from(message.fragment_key.as_ref()) else {
             return Ok(Vec::new());
         };
-        if !self.signed_by(&signer, &signer.complaint(message.index, &revealed), &message.signature) {
-            return Ok(Vec::new());
-        }
         let Some(pending) = load::<PendingDealing>(records, &keys::pending(message.index))? else {
             return Ok(Vec::new());
         };
+        let statement = signer.complaint(message.index, &chain_of(&pending)?, &revealed);
+        if !self.signed_by(&signer, &statement, &message.signature) {
+            return Ok(Vec::new());
+        }
         let id = SecretId::parse(&pending.secret).map_err(|_| Fault::Broken {
             rule: "a dealing has a secret",
         })?;
@@ -216,6 +223,19 @@ impl Machine {
             version: pending.version,
         }])
     }
+}
+
+/// The chain value at a dealing that not all holders have confirmed.
+pub(crate) fn pending_chain(view: &(impl View + ?Sized), index: u64) -> Result<Option<Hash>, Fault> {
+    let pending = load::<PendingDealing>(view, &keys::pending(index))?;
+    pending.as_ref().map(chain_of).transpose()
+}
+
+fn chain_of(pending: &PendingDealing) -> Result<Hash, Fault> {
+    let chain = Hash::try_from(pending.chain.as_ref());
+    chain.map_err(|_| Fault::Broken {
+        rule: "a dealing has a place in a history",
+    })
 }
 
 /// One dealing less to wait for. A session goes when it can carry no more and none is pending.

@@ -1,6 +1,7 @@
 //! What a node looks up to answer: pure over a view, shared by apply and by the release path.
 
 use crate::access::Subject;
+use crate::dealings;
 use crate::keys;
 use crate::records::{
     AnchorRecord, Boot, Done, KeyOwner, Level, MetadataRecord, PendingDealing, PolicyRecord, PrincipalRecord,
@@ -168,6 +169,12 @@ pub struct Unconfirmed {
     pub version: u64,
 }
 
+/// What a holder signs with its word on the dealing at a log index: the chain value there. `None` once all have confirmed it, or its
+/// version is destroyed.
+pub fn pending_chain(view: &(impl View + ?Sized), index: u64) -> Result<Option<Hash>, Fault> {
+    dealings::pending_chain(view, index)
+}
+
 /// One page of dealings that `position` has not confirmed, after log index `after`, and where the next page starts.
 pub fn unconfirmed(
     view: &(impl View + ?Sized),
@@ -209,26 +216,44 @@ pub struct Child {
     pub folder: bool,
 }
 
-/// The children of a folder (`""`: the tenant's root), ascending by name, secrets before folders of the same name, with
-/// names strictly after `after`; at most `limit` of each.
+/// Children of a folder, and whether it has more behind the last of them.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Children {
+    /// Ascending by name, secrets before folders of the same name. Up to the last name it is all that there is.
+    pub page: Vec<Child>,
+    /// There may be more.
+    pub more: bool,
+}
+
+/// The children of a folder (`""`: the tenant's root) with names strictly after `after`; at most `limit` secrets and as many folders.
 pub fn children(
     view: &(impl View + ?Sized),
     tenant: TenantId,
     folder: &str,
     after: &str,
     limit: usize,
-) -> Result<Vec<Child>, Fault> {
+) -> Result<Children, Fault> {
     let parent = keys::folder(tenant, folder);
     let after = (!after.is_empty()).then_some(after.as_bytes());
-    let mut children = Vec::new();
+    let (mut page, mut ends) = (Vec::new(), Vec::new());
     for (kind, folder) in [(keys::NAME_SECRET, false), (keys::NAME_FOLDER, true)] {
-        for (name, _) in view.names(kind, &parent, after, limit)? {
+        let found = view.names(kind, &parent, after, limit)?;
+        let cut = found.len() == limit;
+        for (name, _) in found {
             let name = String::from_utf8(name).map_err(|_| Fault::Broken { rule: "names are text" })?;
-            children.push(Child { name, folder });
+            page.push(Child { name, folder });
         }
+        let last = page.last().filter(|_| cut);
+        ends.extend(last.map(|last| last.name.clone()));
     }
-    children.sort_unstable();
-    Ok(children)
+    // Of a kind that has more, some may stand before the last name of the other.
+    let known_upto = ends.into_iter().min();
+    page.sort_unstable();
+    page.retain(|child| known_upto.as_ref().is_none_or(|upto| child.name <= *upto));
+    Ok(Children {
+        page,
+        more: known_upto.is_some(),
+    })
 }
 
 /// Versions of a secret, ascending.

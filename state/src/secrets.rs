@@ -96,6 +96,7 @@ pub(crate) fn put(
         version: put.version,
         confirmed: 0,
         session: Bytes::copy_from_slice(&session),
+        chain: Bytes::copy_from_slice(place.chain),
     };
     store(records, keys::pending(place.index), &pending);
     Ok(Ok(Success {

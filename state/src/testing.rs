@@ -590,7 +590,13 @@ impl World {
     /// A node confirms the dealings at `indices`.
     pub fn confirm(&mut self, position: usize, indices: &[u64]) -> Applied {
         let signer = self.signer(position);
-        let signature = self.nodes[position].signing.sign(&signer.fragment_ok(indices));
+        let last = indices.last().copied().unwrap_or_default();
+        let chain = crate::query::pending_chain(&self.records, last)
+            .ok()
+            .flatten()
+            .unwrap_or_default();
+        let statement = signer.fragment_ok(indices, &chain);
+        let signature = self.nodes[position].signing.sign(&statement);
         let message = v1::FragmentOk {
             node: signer.node.into(),
             boot_counter: signer.boot_counter,

@@ -3,6 +3,7 @@
 
 use bytes::Bytes;
 use prost::Message;
+use symbolon_crypto::Hash;
 use symbolon_crypto::sealing::{SealingKeyPair, fragment_key};
 use symbolon_crypto::secret::Secret;
 use symbolon_state::entry::Kind;
@@ -85,17 +86,44 @@ fn a_confirmation_by_another_key_or_out_of_order_counts_nothing() {
     let mut scene = dealt(|_| {});
     let signer = scene.world.signer(0);
     let indices = [scene.index];
+    let statement = signer.fragment_ok(&indices, &chain(&scene));
     let forged = v1::FragmentOk {
         node: 1,
         boot_counter: signer.boot_counter,
         indices: indices.to_vec(),
-        signature: Bytes::copy_from_slice(&scene.world.nodes[1].signing.sign(&signer.fragment_ok(&indices))),
+        signature: Bytes::copy_from_slice(&scene.world.nodes[1].signing.sign(&statement)),
     };
     scene
         .world
         .apply(Kind::FragmentOk.number(), forged.encode_to_vec().into());
     scene.world.confirm(0, &[scene.index, scene.index]);
     assert_eq!(confirmed(&scene), 0);
+}
+
+/// A leader that shows a node another history hands on what it says there.
+#[test]
+fn what_a_holder_says_of_another_history_s_dealing_counts_nothing() {
+    let mut scene = dealt(|_| {});
+    let (signer, indices) = (scene.world.signer(0), [scene.index]);
+    for (of, expected) in [([7; 32], 0), (chain(&scene), 1)] {
+        let signature = scene.world.nodes[0].signing.sign(&signer.fragment_ok(&indices, &of));
+        let message = v1::FragmentOk {
+            node: 1,
+            boot_counter: signer.boot_counter,
+            indices: indices.to_vec(),
+            signature: Bytes::copy_from_slice(&signature),
+        };
+        scene
+            .world
+            .apply(Kind::FragmentOk.number(), message.encode_to_vec().into());
+        assert_eq!(confirmed(&scene), expected);
+    }
+}
+
+fn chain(scene: &Scene) -> Hash {
+    query::pending_chain(&scene.world.records, scene.index)
+        .unwrap()
+        .unwrap()
 }
 
 #[test]
@@ -125,9 +153,10 @@ fn unconfirmed_dealings_are_found_page_by_page() {
 
 fn complain(scene: &mut Scene, position: usize, fragment_key: &[u8; 32]) -> Vec<Effect> {
     let signer = scene.world.signer(position);
-    let signature = scene.world.nodes[position]
-        .signing
-        .sign(&signer.complaint(scene.index, fragment_key));
+    let signature =
+        scene.world.nodes[position]
+            .signing
+            .sign(&signer.complaint(scene.index, &chain(scene), fragment_key));
     let message = v1::Complaint {
         node: signer.node.into(),
         boot_counter: signer.boot_counter,

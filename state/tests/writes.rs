@@ -515,14 +515,42 @@ fn listings_show_secrets_and_folders_once() {
     let tenant = world.roster.first_tenant;
     let names = |folder: &str, after: &str| {
         let children = query::children(&world.records, tenant, folder, after, 10).unwrap();
-        children
-            .into_iter()
-            .map(|child| (child.name, child.folder))
-            .collect::<Vec<_>>()
+        let named = children.page.into_iter().map(|child| (child.name, child.folder));
+        named.collect::<Vec<_>>()
     };
     assert_eq!(names("", ""), [("prod".to_owned(), true), ("top".to_owned(), false)]);
     assert_eq!(names("prod", ""), [("a".to_owned(), false), ("deep".to_owned(), true)]);
     assert_eq!(names("prod", "a"), [("deep".to_owned(), true)]);
+}
+
+/// Many secrets that one may not see stood before a folder of a later name, whose name the next page began behind.
+#[test]
+fn pages_of_a_folder_show_every_child_once_whatever_their_kinds() {
+    let Scene {
+        mut world, mut agent, ..
+    } = scene();
+    let secrets = ["a", "b", "c", "d", "x"];
+    let folders = ["b/1", "c/1", "w/1", "x/1", "y/1"];
+    for path in secrets.iter().chain(&folders) {
+        let id = world.secret_id();
+        world.write(&mut agent, path, id, 1, b"x");
+    }
+    let tenant = world.roster.first_tenant;
+    let page = |after: &str, limit| query::children(&world.records, tenant, "", after, limit).unwrap();
+    let whole = page("", 100);
+    assert_eq!((whole.page.len(), whole.more), (10, false));
+    for limit in 1..8 {
+        let (mut found, mut after) = (Vec::new(), String::new());
+        loop {
+            let children = page(&after, limit);
+            found.extend(children.page);
+            match found.last() {
+                Some(last) if children.more => after.clone_from(&last.name),
+                _ => break,
+            }
+        }
+        assert_eq!(found, whole.page, "{limit} at a time");
+    }
 }
 
 #[test]

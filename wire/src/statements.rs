@@ -57,16 +57,20 @@ impl Signer {
         self.statement(b"symbolon/v1/head", &[&index.to_be_bytes(), chain])
     }
 
-    /// Fragments that were opened and checked, by the log index of their dealing.
-    pub fn fragment_ok(&self, indices: &[u64]) -> Vec<u8> {
+    /// Fragments that were opened and checked, by the log index of their dealing. `chain` is the chain value at the last: in another
+    /// history others stand at these indices.
+    pub fn fragment_ok(&self, indices: &[u64], chain: &Hash) -> Vec<u8> {
         let indices: Vec<[u8; 8]> = indices.iter().map(|index| index.to_be_bytes()).collect();
-        let rest: Vec<&[u8]> = indices.iter().map(|index| index.as_slice()).collect();
+        let rest: Vec<&[u8]> = [chain.as_slice()]
+            .into_iter()
+            .chain(indices.iter().map(|index| index.as_slice()))
+            .collect();
         self.statement(b"symbolon/v1/fragment-ok", &rest)
     }
 
-    /// A fragment that could not be used.
-    pub fn complaint(&self, index: u64, fragment_key: &[u8]) -> Vec<u8> {
-        self.statement(b"symbolon/v1/complaint", &[&index.to_be_bytes(), fragment_key])
+    /// A fragment that could not be used, of the dealing at `index`, where the chain value is `chain`.
+    pub fn complaint(&self, index: u64, chain: &Hash, fragment_key: &[u8]) -> Vec<u8> {
+        self.statement(b"symbolon/v1/complaint", &[&index.to_be_bytes(), chain, fragment_key])
     }
 
     /// The state at a marked index, for a snapshot.

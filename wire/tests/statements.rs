@@ -46,8 +46,8 @@ fn all(signer: &Signer) -> Vec<(&'static str, Vec<u8>)> {
         ("feature", signer.feature(7)),
         ("tick", signer.tick(8, 1_800_000_000_000)),
         ("head", signer.head(9, &hash(2))),
-        ("fragment-ok", signer.fragment_ok(&[4, 5])),
-        ("complaint", signer.complaint(6, &hash(3))),
+        ("fragment-ok", signer.fragment_ok(&[4, 5], &hash(6))),
+        ("complaint", signer.complaint(6, &hash(4), &hash(3))),
         ("snapshot", signer.snapshot(0, 10, &hash(1), &hash(2), &hash(3))),
         ("anchored", signer.anchored(3, 11, &hash(4), 12)),
         (
@@ -170,7 +170,7 @@ fn each_field_of_a_reply_changes_its_leaf() {
 fn confirming_nothing_one_or_two_dealings_are_three_statements() {
     let statements: BTreeSet<Vec<u8>> = [&[][..], &[1], &[1, 2], &[12]]
         .iter()
-        .map(|indices| SIGNER.fragment_ok(indices))
+        .map(|indices| SIGNER.fragment_ok(indices, &hash(1)))
         .collect();
     assert_eq!(statements.len(), 4);
 }
@@ -201,8 +201,8 @@ proptest! {
             one.feature(number as u32),
             one.tick(number, number),
             one.head(number, &chain),
-            one.fragment_ok(&indices),
-            one.complaint(number, &noise),
+            one.fragment_ok(&indices, &chain),
+            one.complaint(number, &chain, &noise),
             one.snapshot(number, number, &chain, &chain, &chain),
             one.replies(&chain),
             signing_bytes(&noise),

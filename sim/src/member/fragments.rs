@@ -138,14 +138,22 @@ impl Work {
             self.writes.clear();
         }
         let indices: Vec<u64> = self.good.iter().copied().take(FRAGMENT_OK_MAX).collect();
-        if indices.is_empty() {
+        let Some(last) = indices.last().copied() else {
             return;
-        }
+        };
+        let chain = {
+            let reader = member.store.reader();
+            query::pending_chain(&ViewAdapter::new(&reader), last)
+        };
+        let Ok(Some(chain)) = chain else {
+            self.good.remove(&last);
+            return;
+        };
         let message = v1::FragmentOk {
             node: member.node.into(),
             boot_counter: member.signer.boot_counter,
             indices: indices.clone(),
-            signature: Bytes::copy_from_slice(&member.signing.sign(&member.signer.fragment_ok(&indices))),
+            signature: Bytes::copy_from_slice(&member.signing.sign(&member.signer.fragment_ok(&indices, &chain))),
         };
         // On failure they stay and are tried again.
         let proposed = submit::propose(member, Kind::FragmentOk, message.encode_to_vec().into()).await;
