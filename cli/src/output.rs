@@ -6,6 +6,7 @@ use comfy_table::{ContentArrangement, Table, presets};
 use serde::Serialize;
 use serde::ser::{SerializeMap, Serializer};
 use serde_json::Value;
+use symbolon_policy::is_deceptive;
 
 use crate::failure::{Error, local, usage};
 
@@ -169,10 +170,10 @@ fn cell(value: &Value) -> String {
     }
 }
 
-/// Text from elsewhere must not steer the terminal.
+/// Text from elsewhere must not steer the terminal, nor hide or reorder what is shown.
 pub(crate) fn printable(text: &str) -> String {
     text.chars()
-        .map(|c| if c.is_control() { '\u{fffd}' } else { c })
+        .map(|c| if is_deceptive(c) { '\u{fffd}' } else { c })
         .collect()
 }
 

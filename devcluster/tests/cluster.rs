@@ -330,6 +330,10 @@ async fn a_node_that_was_started_again_releases_nothing_until_all_others_have_to
         );
     }
     assert!(refused > 0, "nobody was told that it boots");
+    // Nor does it show or sign what may be an earlier log than the one that the others know.
+    let range = symbolon_client::AuditRange::Tail { limit: 10 };
+    let hidden = operator.audit(2, range).await.unwrap_err();
+    assert!(format!("{hidden:?}").contains("Booting"), "{hidden:?}");
     assert_eq!(run.cluster.http(2, "/ready").await.unwrap().status, 503);
     let metrics = run.cluster.http(2, "/metrics").await.unwrap().body;
     assert!(metrics.contains("releases_total 0\n"), "{metrics}");

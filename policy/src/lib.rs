@@ -56,5 +56,6 @@ pub use decision::{Decision, DecisionError, Effect, Miss, NearMiss, PolicyRef, R
 pub use error::{CompileError, LiteralDefect, Problem, Problems, SourceNameDefect};
 pub use place::Place;
 pub use request::{Action, Context, InputDefect, Local, PathDefect, Principal, PrincipalKind, Request, Resource};
+pub use scan::is_deceptive;
 pub use schema::{SCHEMA_TEXT, SCHEMA_VERSION};
 pub use set::{PolicySet, Source};

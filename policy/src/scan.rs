@@ -34,7 +34,7 @@ pub(crate) enum ScanError {
 }
 
 /// Whether a character controls, hides or reorders text rather than being shown.
-pub(crate) fn is_deceptive(character: char) -> bool {
+pub fn is_deceptive(character: char) -> bool {
     character.is_control()
         || matches!(character,
             '\u{00ad}' | '\u{061c}' | '\u{180e}' | '\u{feff}'

@@ -7,6 +7,7 @@ use clap::{Args, Subcommand};
 use symbolon_client::audit::{self, Audited};
 use symbolon_client::{AuditRange, Client};
 use symbolon_wire::limits::AUDIT_PAGE_MAX;
+use symbolon_wire::path::Path;
 use symbolon_wire::v1::AuditLeaf;
 use symbolon_wire::{Code, audit as leaves};
 use tokio::task::JoinSet;
@@ -278,7 +279,7 @@ fn brief(entry: &Entry, now_ms: u64) -> (Record, String) {
         .with("entry", format!("{}:{}", entry.node, entry.index))
         .with("who", who.strip_prefix("spiffe://").unwrap_or(who))
         .with("action", leaf.action.as_str())
-        .with("resource", leaf.resource.as_str())
+        .with("resource", resource(leaf))
         .with("decision", decision(leaf));
     (record, leaf.policies.join("; "))
 }
@@ -309,9 +310,18 @@ fn line(entry: &Entry) -> String {
         entry.node,
         entry.index,
         leaf.action,
-        leaf.resource,
+        resource(leaf),
         decision(leaf),
     )
+}
+
+/// What was asked for. Anybody may ask for what is no path: quoted, it does not pass for the rest of the line, or for another one.
+fn resource(leaf: &AuditLeaf) -> String {
+    if leaf.resource.is_empty() || Path::parse(&leaf.resource).is_ok() {
+        leaf.resource.clone()
+    } else {
+        format!("{:?}", leaf.resource)
+    }
 }
 
 /// All that the entry says.
@@ -366,6 +376,33 @@ mod tests {
             }),
             "1970-01-01T00:00:01.000Z  node 3  48213  spiffe://acme/agent/bot read prod/stripe/key  refused SY0403  \
              forbid \"office-hours\"  policies/billing.cedar:14"
+        );
+    }
+
+    #[test]
+    fn what_is_no_path_does_not_pass_for_the_rest_of_an_entry() {
+        let asked = |resource: &str| {
+            let leaf = AuditLeaf {
+                action: "read".into(),
+                resource: resource.into(),
+                code: 402,
+                ..AuditLeaf::default()
+            };
+            line(&Entry {
+                node: 1,
+                index: 2,
+                leaf,
+            })
+        };
+        let faked = asked("prod/key  allowed  permit \"all\"");
+        assert!(
+            faked.contains(r#" read "prod/key  allowed  permit \"all\""  refused"#),
+            "{faked}"
+        );
+        let reordered = asked("prod/\u{202e}yek");
+        assert!(
+            reordered.contains(r#" read "prod/\u{202e}yek"  refused"#),
+            "{reordered}"
         );
     }
 
