@@ -272,7 +272,8 @@ impl Client {
         let entries = reply.leaves.len() + archived.len();
         let too_many = entries > usize::try_from(request.limit).unwrap_or(usize::MAX);
         let mixed = !reply.leaves.is_empty() && !archived.is_empty();
-        if mixed || too_many || (!request.tail && reply.from != request.from) {
+        let endless = reply.from.checked_add(entries as u64).is_none();
+        if mixed || too_many || endless || (!request.tail && reply.from != request.from) {
             return Err(Error::at_fault(node, Misdeed::NotAnAnswer));
         }
         let boots = reply

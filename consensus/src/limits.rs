@@ -59,8 +59,9 @@ pub const PROPOSALS_MAX: usize = 4096;
 /// Bytes of proposals under way at once.
 pub const PROPOSAL_BYTES_MAX: usize = 64 * 1024 * 1024;
 
-/// Chain values kept without gaps; below them every [`CHAIN_STRIDE`]th remains.
-pub const CHAIN_KEPT: u64 = 65_536;
+/// Chain values kept without gaps; below them every [`CHAIN_STRIDE`]th remains. More than two marks lie apart, with the entries that stay in
+/// the log behind them: whoever lags so far that it needs a snapshot has a state that others can still compare.
+pub const CHAIN_KEPT: u64 = 262_144;
 
 /// Chain values at multiples of this index are kept for ever.
 pub const CHAIN_STRIDE: u64 = 256;

@@ -103,7 +103,7 @@ impl Heard {
     }
 
     /// The furthest entry that the leader of `vote` gave.
-    fn given(&self, vote: &Vote) -> Option<LogId> {
+    pub(crate) fn given(&self, vote: &Vote) -> Option<LogId> {
         self.given.filter(|(of, _)| of == vote).map(|(_, id)| id)
     }
 

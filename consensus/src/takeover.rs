@@ -140,7 +140,7 @@ impl Receiver {
                 source: Source::Staged(staging),
             },
         };
-        let mut heard = self.settled(&meta).await?;
+        let mut heard = self.settled(&vote, &meta).await?;
         heard.begin(None);
         self.cut_before(vote, log_id(meta.term, meta.index)).await?;
         let response = self
@@ -153,7 +153,7 @@ impl Receiver {
 
     /// Waits until all that is committed here is applied, and the others' logs agree with it: by what a snapshot has replaced nobody
     /// can tell any more that this member was given another history. Nothing more is heard while what is returned lives.
-    async fn settled(&self, meta: &SnapshotMeta) -> Result<MutexGuard<'_, Heard>, Refusal> {
+    async fn settled(&self, vote: &Vote, meta: &SnapshotMeta) -> Result<MutexGuard<'_, Heard>, Refusal> {
         let until = tokio::time::Instant::now() + SETTLES_WITHIN;
         let id = log_id(meta.term, meta.index);
         loop {
@@ -167,6 +167,14 @@ impl Receiver {
                 return Err(self.refuse(SnapshotRefused::Stale {
                     index: id.index,
                     applied: committed_index,
+                }));
+            }
+            if let Some(given) = heard.given(vote).filter(|given| *given > id) {
+                // openraft takes it that a leader never gives anything before what it gave: what follows the snapshot would count as on
+                // disk before it is.
+                return Err(self.refuse(SnapshotRefused::Stale {
+                    index: id.index,
+                    applied: given.index,
                 }));
             }
             let applied = self.progress.applied();

@@ -17,6 +17,9 @@ use symbolon_wire::v1;
 /// Heads of one node that are kept for comparison; at four a second, more than a minute.
 const HEADS_PER_NODE: usize = 512;
 
+/// Heads of states that were replaced that are kept. One comes to be with each telling at most, so each is told so many times.
+const LEFT_MAX: usize = 16;
+
 /// What a received head, or an own one, leads to.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Finding {
@@ -83,8 +86,10 @@ pub struct Heads {
     differing: BTreeMap<u16, u64>,
     /// Nodes whose log is not the one that this node and t in all agree on.
     outvoted: BTreeSet<u16>,
-    /// Where a state of this node ended that a snapshot was to replace.
+    /// Where the state of this node ends that a snapshot is to replace.
     replaced: Option<Replaced>,
+    /// This node's heads where such states ended, the latest.
+    left: BTreeMap<u64, v1::Head>,
 }
 
 struct Replaced {
@@ -108,12 +113,13 @@ impl Heads {
             differing: BTreeMap::new(),
             outvoted: BTreeSet::new(),
             replaced: None,
+            left: BTreeMap::new(),
         }
     }
 
     /// Whether a snapshot may replace this node's state, which ends at `index`: t nodes, itself among them, agree with its log up to
-    /// there. A head that is signed afterwards tells nothing of the log before the snapshot. So the others are asked until then,
-    /// and are told this node's head there ever after.
+    /// there, and its own head there was signed to be told. A head that is signed afterwards tells nothing of the log before the
+    /// snapshot. So the others are asked until then.
     ///
     /// Chain values are not kept for ever. Where t others, one of whom is honest, agree or keep none, and nobody contradicts,
     /// nothing better is to be had.
@@ -127,13 +133,28 @@ impl Heads {
         let agreeing = self.agreed.iter().filter(|(_, upto)| **upto >= index);
         let agreeing: BTreeSet<u16> = agreeing.map(|(node, _)| *node).collect();
         let nothing_better = self.differing.is_empty() && agreeing.union(&replaced.unkept).count() >= self.threshold;
-        replaced.settled = 1 + agreeing.len() >= self.threshold || nothing_better;
+        let agreed = 1 + agreeing.len() >= self.threshold || nothing_better;
+        replaced.settled = agreed && self.left.contains_key(&index);
         replaced.settled
     }
 
-    /// Where a state of this node ended that a snapshot was to replace.
-    pub fn replaced(&self) -> Option<u64> {
-        self.replaced.as_ref().map(|replaced| replaced.index)
+    /// Where this node's head is to be signed for [`Self::leave`].
+    pub fn unsigned(&self) -> Option<u64> {
+        let replaced = self.replaced.as_ref()?;
+        Some(replaced.index).filter(|index| !self.left.contains_key(index))
+    }
+
+    /// Keeps this node's head where its state is to be replaced, to be told with later ones.
+    pub fn leave(&mut self, head: v1::Head) {
+        self.left.insert(head.index, head);
+        while self.left.len() > LEFT_MAX {
+            self.left.pop_first();
+        }
+    }
+
+    /// This node's heads where its state was replaced, or is to be.
+    pub fn left(&self) -> impl Iterator<Item = &v1::Head> {
+        self.left.values()
     }
 
     /// Node `from`, which is asked for its heads at [`Self::asks`], keeps no chain value at these indices.
@@ -299,7 +320,7 @@ impl Heads {
     /// What is passed on: of each node the newest head, and the newest that this node has reached, which one far ahead
     /// must not hide; the one by which it supports this node; those where it is contested, or its state was replaced; of excluded nodes what proves it.
     pub fn newest(&self) -> Vec<Told> {
-        let named: BTreeSet<u64> = self.contested.iter().copied().chain(self.replaced()).collect();
+        let named: BTreeSet<u64> = self.contested.iter().chain(self.left.keys()).copied().collect();
         let newest = self.signed.iter().flat_map(|(node, heads)| {
             let reached = heads.iter().rev().find(|(_, kept)| kept.compared);
             let ahead = heads.iter().next_back();

@@ -504,10 +504,23 @@ fn a_state_is_replaced_once_t_nodes_agree_with_the_log_up_to_its_end() {
     heads.take(head(3, 9, A), |index| (index <= 7).then(|| chain(A, index)));
     assert!(!heads.replaceable(7), "nor can it be told whether 9 follows it");
     heads.take(head(2, 7, A), on_a);
+    assert!(!heads.replaceable(7), "nobody was told its own head there");
+    assert_eq!(heads.unsigned(), Some(7));
+    heads.leave(head(1, 7, A));
     assert!(heads.replaceable(7));
     assert!(heads.asks().is_empty());
-    assert_eq!(heads.replaced(), Some(7), "its head there is told ever after");
+    // Asked for another snapshot right behind it, which is not replaced either before its head is told.
     assert!(!heads.replaceable(8), "it has moved");
+    assert_eq!(heads.unsigned(), Some(8));
+    assert_eq!(
+        Vec::from_iter(heads.left().cloned()),
+        [head(1, 7, A)],
+        "told all the same"
+    );
+    for index in 8..100 {
+        heads.leave(head(1, index, A));
+    }
+    assert_eq!(heads.left().count(), 16);
 }
 
 #[test]
@@ -524,9 +537,10 @@ fn a_state_that_is_contradicted_is_not_replaced() {
 #[test]
 fn what_others_said_of_a_replaced_state_is_passed_on_after_later_heads() {
     let mut heads = Heads::new(1, 2);
-    assert!(!heads.replaceable(7));
+    heads.leave(head(1, 7, A));
     heads.take(head(2, 7, A), on_a);
     assert!(heads.replaceable(7));
+    assert!(!heads.replaceable(8), "another snapshot follows it");
     for index in 8..20 {
         heads.take(head(2, index, A), on_a);
     }
@@ -536,6 +550,7 @@ fn what_others_said_of_a_replaced_state_is_passed_on_after_later_heads() {
 #[test]
 fn where_chain_values_are_kept_no_more_t_others_have_to_say_so() {
     let mut heads = Heads::new(1, 2);
+    heads.leave(head(1, 7, A));
     assert!(!heads.replaceable(7));
     heads.unkept(2, &[6, 8]);
     heads.unkept(3, &[7]);

@@ -3,13 +3,12 @@
 
 use bytes::Bytes;
 use std::sync::Arc;
-use symbolon_crypto::enc::sha256;
 use symbolon_state::testing::MemoryRecords;
 use symbolon_state::{Applied, Clock, Entry, Fault, Kind, Machine, Records, View, keys, query};
 use symbolon_wire::Code;
 use symbolon_wire::command::ParsedCommand;
 
-use crate::stage::{Base, Lenient, base};
+use crate::stage::{Base, Lenient, base, chain};
 use crate::steps::{Step, steps};
 
 /// Entries of one input.
@@ -62,7 +61,7 @@ pub fn run(data: &[u8]) {
             index,
             kind,
             payload,
-            chain: sha256(&index.to_be_bytes()),
+            chain: chain(index),
         };
         let before = Before::of(&node);
         let applied = node.apply(&entry);

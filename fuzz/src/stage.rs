@@ -7,7 +7,9 @@ use std::pin::pin;
 use std::sync::{Arc, LazyLock};
 use std::task::{Context, Poll, Waker};
 use symbolon_client::audit::{Anchored, PROOF_FORMAT, Proof, ProofFile};
+use symbolon_crypto::Hash;
 use symbolon_crypto::dealing::Sharing;
+use symbolon_crypto::enc::sha256;
 use symbolon_crypto::provider::{Aead, Nonce, OpenError, Portable, SealError, Tag, Verify};
 use symbolon_crypto::secret::Secret;
 use symbolon_crypto::sign::{
@@ -30,6 +32,11 @@ pub(crate) const POLICIES: &str = r#"@id("agents") permit(principal in Group::"t
 @id("guests") forbid(principal, action == Action::"read", resource)
 when { context.sourceAddress.isInRange(ip("192.168.7.0/24")) };
 "#;
+
+/// The chain value at an index of the history that targets apply.
+pub(crate) fn chain(index: u64) -> Hash {
+    sha256(&index.to_be_bytes())
+}
 
 /// Randomness from a seed.
 pub(crate) fn rng(seed: u64) -> ChaCha20Rng {

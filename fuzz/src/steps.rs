@@ -10,7 +10,7 @@ use symbolon_wire::command::encode_body;
 use symbolon_wire::ids::PrincipalId;
 use symbolon_wire::v1::{self, command_body::Payload};
 
-use crate::stage::{Base, PATH, Principal};
+use crate::stage::{Base, PATH, Principal, chain};
 
 /// One entry.
 #[derive(Arbitrary, Debug, Clone)]
@@ -391,6 +391,7 @@ impl Step {
                     boot_counter: (*boot).into(),
                     indices: indices.iter().map(|index| u64::from(*index)).collect(),
                     signature: signature(true),
+                    chains: indices.iter().map(|index| copy(&chain(u64::from(*index)))).collect(),
                 };
                 (Kind::FragmentOk.number(), message.encode_to_vec().into())
             }

@@ -294,17 +294,27 @@ impl Answering<'_> {
         action: Action,
         answer: impl FnOnce(&Scene<'_>) -> Result<T, Fault>,
     ) -> Result<T, v1::Error> {
-        let operator = self
-            .member
-            .roster
-            .operators
-            .iter()
-            .any(|op| op.key.fingerprint() == self.client.key);
-        if operator {
-            return self.on_scene(answer);
+        if !self.is_operator() {
+            self.allowed(action, None, false).await?;
         }
-        self.allowed(action, None, false).await?;
-        self.answered((action, None, false), |scene, _| answer(scene)).await
+        self.still(action, answer).await
+    }
+
+    fn is_operator(&self) -> bool {
+        let mut operators = self.member.roster.operators.iter();
+        operators.any(|operator| operator.key.fingerprint() == self.client.key)
+    }
+
+    /// Answers what [`Self::as_operator_or`] has allowed, if it still is.
+    async fn still<T>(
+        &self,
+        action: Action,
+        answer: impl FnOnce(&Scene<'_>) -> Result<T, Fault>,
+    ) -> Result<T, v1::Error> {
+        match self.is_operator() {
+            true => self.on_scene(answer),
+            false => self.answered((action, None, false), |scene, _| answer(scene)).await,
+        }
     }
 
     /// This node's audit log, a page at a time.
@@ -330,6 +340,7 @@ impl Answering<'_> {
             Entries::Leaves(leaves) => (leaves, Vec::new()),
             Entries::Archived(hashes) => (Vec::new(), hashes),
         };
+        self.still(Action::ReadAudit, |_| Ok(())).await?;
         let reader = self.member.store.reader();
         let mut boots = query::boots(&ViewAdapter::new(&reader), self.member.node).map_err(broken)?;
         if boots

@@ -4,7 +4,7 @@ use crate::member::{Member, count};
 use crate::submit;
 use bytes::Bytes;
 use prost::Message;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 use symbolon_consensus::{Durability, StoreFault};
@@ -136,8 +136,9 @@ pub(crate) async fn work(member: Arc<Member>, mut news: mpsc::UnboundedReceiver<
 #[derive(Default)]
 struct Work {
     writes: Vec<LocalOp>,
-    good: BTreeSet<u64>,
-    complaints: Vec<(u64, [u8; 32])>,
+    /// Dealings that were found good, by log index, each with the chain value there: what is said of them is of that history.
+    good: BTreeMap<u64, Hash>,
+    complaints: Vec<(u64, Hash, [u8; 32])>,
     /// Complained about already in this boot: once is enough.
     complained: BTreeSet<u64>,
 }
@@ -150,22 +151,26 @@ impl Work {
         let reader = member.store.reader();
         let view = crate::machine::ViewAdapter::new(&reader);
         let found = query::version(&view, secret, version);
-        let record = match found {
-            Ok(Some((record, _))) if record.log_index == index => record,
-            Ok(_) => return,
-            Err(fault) => return tracing::error!(%fault, index, "a dealing cannot be read"),
+        // Of the same state as the record: a snapshot may put another dealing in its place before anything is said.
+        let chain = query::pending_chain(&view, index);
+        let (record, chain) = match (found, chain) {
+            (Ok(Some((record, _))), Ok(Some(chain))) if record.log_index == index => (record, chain),
+            (Ok(_), Ok(_)) => return,
+            (Err(fault), _) | (_, Err(fault)) => {
+                return tracing::error!(%fault, index, "a dealing cannot be read");
+            }
         };
         match check(member, &holder, &record) {
             Ok(Some(Checked::Good { at_rest })) => {
                 self.writes
                     .push(LocalOp::Put(own_key(&record), Bytes::copy_from_slice(&at_rest)));
-                self.good.insert(index);
+                self.good.insert(index, chain);
             }
             Ok(Some(Checked::Complaint { fragment_key })) => {
                 if self.complained.insert(index) {
                     count(&member.counters.complaints);
                     tracing::warn!(index, "the own fragment of a dealing does not check; complaining");
-                    self.complaints.push((index, *fragment_key.expose()));
+                    self.complaints.push((index, chain, *fragment_key.expose()));
                 }
             }
             Ok(None) => tracing::warn!(index, "the sealing session of a dealing is gone"),
@@ -195,38 +200,34 @@ impl Work {
             }
             self.writes.clear();
         }
-        let indices: Vec<u64> = self.good.iter().copied().take(FRAGMENT_OK_MAX).collect();
-        if let Some(last) = indices.last().copied() {
-            let Some(chain) = chain_of(member, last) else {
-                self.good.remove(&last);
-                return;
-            };
-            let statement = member.boot.signer.fragment_ok(&indices, &chain);
-            let signed = member.boot.signing.sign(&statement);
+        let good = self.good.iter().map(|(index, chain)| (*index, *chain));
+        let dealings: Vec<(u64, Hash)> = good.take(FRAGMENT_OK_MAX).collect();
+        if !dealings.is_empty() {
+            let signed = member.boot.signing.sign(&member.boot.signer.fragment_ok(&dealings));
             let Ok(signature) = signed else {
                 return tracing::error!("a confirmation cannot be signed");
             };
             let message = v1::FragmentOk {
                 node: member.node.into(),
                 boot_counter: member.boot.signer.boot_counter,
-                indices: indices.clone(),
+                indices: dealings.iter().map(|(index, _)| *index).collect(),
                 signature: Bytes::copy_from_slice(&signature),
+                chains: dealings
+                    .iter()
+                    .map(|(_, chain)| Bytes::copy_from_slice(chain))
+                    .collect(),
             };
             // On failure they stay and are tried again.
             if submit::propose(member, Kind::FragmentOk, message.encode_to_vec().into())
                 .await
                 .is_ok()
             {
-                for index in &indices {
+                for (index, _) in &dealings {
                     self.good.remove(index);
                 }
             }
         }
-        for (index, fragment_key) in std::mem::take(&mut self.complaints) {
-            let Some(chain) = chain_of(member, index) else {
-                self.complained.remove(&index);
-                continue;
-            };
+        for (index, chain, fragment_key) in std::mem::take(&mut self.complaints) {
             let statement = member.boot.signer.complaint(index, &chain, &fragment_key);
             let signed = member.boot.signing.sign(&statement);
             let Ok(signature) = signed else {
@@ -265,7 +266,7 @@ impl Work {
                 Err(fault) => return tracing::error!(%fault, "pending dealings cannot be read"),
             };
             for dealing in open {
-                if !self.good.contains(&dealing.index) && !self.complained.contains(&dealing.index) {
+                if !self.good.contains_key(&dealing.index) && !self.complained.contains(&dealing.index) {
                     self.take(member, dealing.index, dealing.secret, dealing.version);
                 }
             }
@@ -276,16 +277,6 @@ impl Work {
             tokio::task::yield_now().await;
         }
     }
-}
-
-/// The chain value at a dealing, while it waits for anybody's word. Where it cannot be read it is looked for again at the next sweep.
-fn chain_of(member: &Member, index: u64) -> Option<Hash> {
-    let reader = member.store.reader();
-    let chain = query::pending_chain(&crate::machine::ViewAdapter::new(&reader), index);
-    chain.unwrap_or_else(|fault| {
-        tracing::error!(%fault, index, "a pending dealing cannot be read");
-        None
-    })
 }
 
 /// What erases all own fragments under `prefix`.

@@ -45,7 +45,6 @@ pub(crate) async fn heads(member: Arc<Member>) {
     let mut every = tokio::time::interval(HEAD_EVERY);
     every.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
     let mut sent: Option<v1::Head> = None;
-    let mut replaced: Option<v1::Head> = None;
     let mut since = 0;
     loop {
         every.tick().await;
@@ -54,7 +53,7 @@ pub(crate) async fn heads(member: Arc<Member>) {
         }
         let applied = member.shown.load().applied;
         compare(&member, applied);
-        let asks = keep_replaced(&member, &mut replaced);
+        let asks = leave(&member);
         since += 1;
         let moved = sent.as_ref().is_none_or(|head| head.index != applied);
         if applied == 0 || !(moved || asks || since >= TOLD_AGAIN) {
@@ -64,23 +63,20 @@ pub(crate) async fn heads(member: Arc<Member>) {
         let again = sent.take().filter(|_| !moved);
         if let Some(head) = again.or_else(|| own_head(&member, applied)) {
             (sent, since) = (Some(head.clone()), 0);
-            tell(&member, head, replaced.clone());
+            tell(&member, head);
         }
     }
 }
 
-/// Where a snapshot is to replace this node's state, or has: the head there, signed once.
-fn keep_replaced(member: &Member, kept: &mut Option<v1::Head>) -> bool {
-    let (index, asks) = {
-        let heads = lock(&member.heads);
-        (heads.replaced(), !heads.asks().is_empty())
-    };
-    if let Some(index) = index
-        && kept.as_ref().is_none_or(|head| head.index != index)
-    {
-        *kept = own_head(member, index);
+/// Signs this node's head where a snapshot is to replace its state. Whether others are to be asked for theirs anywhere.
+fn leave(member: &Member) -> bool {
+    let unsigned = lock(&member.heads).unsigned();
+    let head = unsigned.and_then(|index| own_head(member, index));
+    let mut heads = lock(&member.heads);
+    if let Some(head) = head {
+        heads.leave(head);
     }
-    asks
+    !heads.asks().is_empty()
 }
 
 /// Whether this node says what its log is: it serves, or froze, or has booted and takes part, in a cluster of which perhaps no node
@@ -120,10 +116,11 @@ fn own_head(member: &Member, index: u64) -> Option<v1::Head> {
 }
 
 /// Tells all nodes this node's head and the others', and where it needs to know theirs.
-fn tell(member: &Arc<Member>, head: v1::Head, replaced: Option<v1::Head>) {
-    let (mut told, mut contested) = {
+fn tell(member: &Arc<Member>, head: v1::Head) {
+    let (mut told, mut contested, mut own) = {
         let heads = lock(&member.heads);
-        (heads.newest(), Vec::from_iter(heads.asks()))
+        let left = Vec::from_iter(heads.left().filter(|left| left.index != head.index).cloned());
+        (heads.newest(), Vec::from_iter(heads.asks()), left)
     };
     if !contested.is_empty() {
         // Who agrees at the end of this log agrees wherever it is contradicted, also where it keeps no chain value any more.
@@ -131,8 +128,8 @@ fn tell(member: &Arc<Member>, head: v1::Head, replaced: Option<v1::Head>) {
     }
     let boot = Some(Arc::new(member.boot.statement.clone()));
     // What the log was before a snapshot took its place no later head tells.
-    let replaced = replaced.filter(|replaced| replaced.index != head.index);
-    told.extend(replaced.into_iter().chain([head]).map(|head| Told {
+    own.push(head);
+    told.extend(own.into_iter().map(|head| Told {
         head,
         boot: boot.clone(),
     }));
@@ -320,7 +317,7 @@ fn freeze(member: &Arc<Member>, index: u64, against: &[u16]) {
     tracing::error!(index, ?against, "this node's log is contradicted; it freezes");
     member.set_standing(Standing::Frozen(index));
     if let Some(head) = own_head(member, index) {
-        tell(member, head, None);
+        tell(member, head);
     }
 }
 

@@ -124,6 +124,7 @@ pub(crate) async fn propose_here(member: &Arc<Member>, kind: u16, bytes: Bytes) 
     // Nodes of older builds could not take the entry, and the log would stand still.
     higher_level(member, levels::needed_for_size(bytes.len()))?;
     if kind == Kind::Command.number() {
+        few_fields(&bytes)?;
         let judge = Judge {
             roster: &member.roster,
             provider: member.provider.as_ref(),
@@ -190,6 +191,7 @@ pub(crate) async fn submit(
         );
         return Err(error(Code::TooLarge, message, "write a smaller value"));
     }
+    few_fields(&encoded)?;
     let parsed = ParsedCommand::from_message(command)
         .map_err(|refused| error(Code::Malformed, refused.to_string(), "update the client"))?;
     if parsed.cluster != member.roster.cluster {
@@ -245,6 +247,12 @@ pub(crate) async fn submit(
         confirmed(member, (secret, put.version), outcome.index, needed).await?;
     }
     Ok(submitted)
+}
+
+/// Two bytes of a command can be a message of fifty in memory.
+fn few_fields(command: &[u8]) -> Result<(), v1::Error> {
+    ParsedCommand::check_fields(command)
+        .map_err(|refused| error(Code::Malformed, refused.to_string(), "send it in several commands"))
 }
 
 /// Refuses who is not registered before the log is bothered. Apply checks again, at its index.

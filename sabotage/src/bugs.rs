@@ -225,6 +225,9 @@ bugs! {
     "A member may raise the term as often as it likes."
     TermsWithoutEnd "terms-without-end" at "consensus/src/receive.rs" breaks "docs/proofs.md: no member ends leader after leader"
         Fails "store/tests/cluster.rs" "a_member_that_makes_up_terms_ends_few_leaders";
+    "A holder's word on a dealing counts for whatever stands at that index."
+    ConfirmedElsewhere "confirmed-elsewhere" at "state/src/dealings.rs" breaks "docs/specs/sealing.md: a holder's word is of one history"
+        Fails "state/tests/fragments.rs" "what_a_holder_says_of_another_history_s_dealing_counts_nothing";
     "Commands are logged whoever signed them, and however often."
     GarbageLogged "garbage-logged" at "state/src/commands.rs" breaks "docs/proofs.md: what leaves no record is not logged"
         Fails "state/tests/commands.rs" "what_leaves_no_record_is_told_before_it_is_logged";

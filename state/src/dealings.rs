@@ -122,24 +122,30 @@ impl Machine {
             return Ok(Vec::new());
         };
         let ascending = message.indices.is_sorted_by(|a, b| a < b);
-        if !ascending || message.indices.len() > FRAGMENT_OK_MAX {
+        let named = message.chains.len() == message.indices.len();
+        if !ascending || !named || message.indices.len() > FRAGMENT_OK_MAX {
             return Ok(Vec::new());
         }
-        // The chain at the last of them tells all before it.
-        let last = message.indices.last().copied().unwrap_or_default();
-        let Some(chain) = pending_chain(records, last)? else {
+        let chains = message.chains.iter().map(|chain| Hash::try_from(chain.as_ref()));
+        let Ok(chains) = chains.collect::<Result<Vec<_>, _>>() else {
             return Ok(Vec::new());
         };
-        let statement = signer.fragment_ok(&message.indices, &chain);
-        if !self.signed_by(&signer, &statement, &message.signature) {
+        let dealings: Vec<(u64, Hash)> = message.indices.iter().copied().zip(chains).collect();
+        if !self.signed_by(&signer, &signer.fragment_ok(&dealings), &message.signature) {
             return Ok(Vec::new());
         }
         let all = (1_u64 << self.roster.nodes.len()) - 1;
-        for &index in &message.indices {
+        for (index, chain) in dealings {
             let key = keys::pending(index);
             let Some(mut pending) = load::<PendingDealing>(records, &key)? else {
                 continue;
             };
+            let same = pending.chain == chain.as_slice();
+            #[cfg(feature = "sabotage")]
+            let same = same || symbolon_sabotage::Bug::ConfirmedElsewhere.on();
+            if !same {
+                continue;
+            }
             pending.confirmed |= 1 << position;
             if pending.confirmed == all {
                 records.delete(key);
@@ -167,7 +173,10 @@ impl Machine {
         let Some(pending) = load::<PendingDealing>(records, &keys::pending(message.index))? else {
             return Ok(Vec::new());
         };
-        let statement = signer.complaint(message.index, &chain_of(&pending)?, &revealed);
+        let Some(chain) = chain_of(&pending) else {
+            return Ok(Vec::new());
+        };
+        let statement = signer.complaint(message.index, &chain, &revealed);
         if !self.signed_by(&signer, &statement, &message.signature) {
             return Ok(Vec::new());
         }
@@ -228,14 +237,12 @@ impl Machine {
 /// The chain value at a dealing that not all holders have confirmed.
 pub(crate) fn pending_chain(view: &(impl View + ?Sized), index: u64) -> Result<Option<Hash>, Fault> {
     let pending = load::<PendingDealing>(view, &keys::pending(index))?;
-    pending.as_ref().map(chain_of).transpose()
+    Ok(pending.as_ref().and_then(chain_of))
 }
 
-fn chain_of(pending: &PendingDealing) -> Result<Hash, Fault> {
-    let chain = Hash::try_from(pending.chain.as_ref());
-    chain.map_err(|_| Fault::Broken {
-        rule: "a dealing has a place in a history",
-    })
+/// Builds before this one wrote none: of such a dealing nobody can say anything any more.
+fn chain_of(pending: &PendingDealing) -> Option<Hash> {
+    Hash::try_from(pending.chain.as_ref()).ok()
 }
 
 /// One dealing less to wait for. A session goes when it can carry no more and none is pending.

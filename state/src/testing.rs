@@ -14,6 +14,7 @@ use std::collections::BTreeMap;
 use std::ops::Bound;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use symbolon_crypto::Hash;
 use symbolon_crypto::dealing::{Dealt, Write, deal};
 use symbolon_crypto::enc::sha256;
 use symbolon_crypto::hedge::Hedge;
@@ -590,18 +591,18 @@ impl World {
     /// A node confirms the dealings at `indices`.
     pub fn confirm(&mut self, position: usize, indices: &[u64]) -> Applied {
         let signer = self.signer(position);
-        let last = indices.last().copied().unwrap_or_default();
-        let chain = crate::query::pending_chain(&self.records, last)
-            .ok()
-            .flatten()
-            .unwrap_or_default();
-        let statement = signer.fragment_ok(indices, &chain);
-        let signature = self.nodes[position].signing.sign(&statement);
+        let chain = |index| {
+            let chain = crate::query::pending_chain(&self.records, index);
+            chain.ok().flatten().unwrap_or_default()
+        };
+        let dealings: Vec<(u64, Hash)> = indices.iter().map(|index| (*index, chain(*index))).collect();
+        let signature = self.nodes[position].signing.sign(&signer.fragment_ok(&dealings));
         let message = v1::FragmentOk {
             node: signer.node.into(),
             boot_counter: signer.boot_counter,
             indices: indices.to_vec(),
             signature: copy(&signature),
+            chains: dealings.iter().map(|(_, chain)| copy(chain)).collect(),
         };
         self.apply(Kind::FragmentOk.number(), message.encode_to_vec().into())
     }

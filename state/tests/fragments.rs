@@ -86,11 +86,13 @@ fn a_confirmation_by_another_key_or_out_of_order_counts_nothing() {
     let mut scene = dealt(|_| {});
     let signer = scene.world.signer(0);
     let indices = [scene.index];
-    let statement = signer.fragment_ok(&indices, &chain(&scene));
+    let of = chain(&scene);
+    let statement = signer.fragment_ok(&[(scene.index, of)]);
     let forged = v1::FragmentOk {
         node: 1,
         boot_counter: signer.boot_counter,
         indices: indices.to_vec(),
+        chains: vec![Bytes::copy_from_slice(&of)],
         signature: Bytes::copy_from_slice(&scene.world.nodes[1].signing.sign(&statement)),
     };
     scene
@@ -106,11 +108,14 @@ fn what_a_holder_says_of_another_history_s_dealing_counts_nothing() {
     let mut scene = dealt(|_| {});
     let (signer, indices) = (scene.world.signer(0), [scene.index]);
     for (of, expected) in [([7; 32], 0), (chain(&scene), 1)] {
-        let signature = scene.world.nodes[0].signing.sign(&signer.fragment_ok(&indices, &of));
+        let signature = scene.world.nodes[0]
+            .signing
+            .sign(&signer.fragment_ok(&[(scene.index, of)]));
         let message = v1::FragmentOk {
             node: 1,
             boot_counter: signer.boot_counter,
             indices: indices.to_vec(),
+            chains: vec![Bytes::copy_from_slice(&of)],
             signature: Bytes::copy_from_slice(&signature),
         };
         scene
@@ -124,6 +129,14 @@ fn chain(scene: &Scene) -> Hash {
     query::pending_chain(&scene.world.records, scene.index)
         .unwrap()
         .unwrap()
+}
+
+/// A version that is written over again and again is destroyed before its confirmation is logged; the others of that batch count.
+#[test]
+fn confirmations_count_beside_one_of_a_dealing_that_is_gone() {
+    let mut scene = dealt(|_| {});
+    scene.world.confirm(0, &[scene.index, scene.index + 1_000]);
+    assert_eq!(confirmed(&scene), 1);
 }
 
 #[test]

@@ -447,6 +447,36 @@ async fn a_snapshot_of_an_earlier_term_ends_no_member_whose_entries_of_a_later_o
     eventually("it goes on", || third.progress().applied() >= last.index).await;
 }
 
+/// What came behind it in that place would count as on disk before it is; debug builds ended.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_snapshot_behind_what_its_leader_gave_itself_is_refused() {
+    let two = two().await;
+    let store = open(two.third.path(), 3);
+    let checks = Arc::new(Checks::default());
+    checks.agreed.store(true, Ordering::SeqCst);
+    let (third, last) = left_behind(&two, &store, Box::new(Keys::default()), checks).await;
+    let term = third.status().term + 3;
+    let mut previous = last;
+    for on in 1..6 {
+        let next = (term, last.1 + on);
+        let reply = third.receive(UPSTART, append(term, UPSTART, previous, next)).await;
+        assert_eq!(refusal(reply).unwrap(), None);
+        previous = next;
+    }
+    for (index, expected) in [
+        (last.1 + 3, Some(Refusal::Snapshot)),
+        (last.1 + 30, Some(Refusal::Snapshot)),
+    ] {
+        let offered = offer_empty(term, UPSTART, (last.0, index), b"word");
+        assert_eq!(refusal(third.receive(UPSTART, offered).await).unwrap(), None);
+        let reply = third.receive(UPSTART, last_chunk()).await;
+        assert_eq!(refusal(reply).unwrap(), expected, "at {index}");
+    }
+    let ended = tokio::time::timeout(Duration::from_millis(100), third.ended()).await;
+    assert!(ended.is_err(), "the member ended");
+    assert_eq!(third.status().last, previous.1);
+}
+
 /// openraft stops on a snapshot that is older than what is committed, which is known before it is applied.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn a_snapshot_that_entries_have_overtaken_is_refused_though_they_are_not_applied_yet() {

@@ -4,8 +4,9 @@
 //! to the same bytes is refused, so that unknown and repeated fields cannot hide.
 
 use crate::Code;
+use crate::frame::{self, DEPTH, FrameError};
 use crate::ids::{ClusterId, PrincipalId};
-use crate::limits::{COMMAND_BYTES_MAX, SIGNATURES_MAX};
+use crate::limits::{COMMAND_BYTES_MAX, FIELDS_MAX, SIGNATURES_MAX};
 use crate::v1::{self, command_body::Payload};
 use bytes::Bytes;
 use prost::Message;
@@ -128,6 +129,15 @@ impl ParsedCommand {
             body_bytes: command.body,
             signatures,
         })
+    }
+
+    /// Refuses an encoded command whose body holds more fields than any has, before it is decoded. Apply takes it, though it costs a node
+    /// some memory for a moment: what it makes of a command never changes.
+    ///
+    /// # Errors
+    /// [`FrameError::TooManyFields`].
+    pub fn check_fields(command: &[u8]) -> Result<(), FrameError> {
+        frame::check_fields(command, DEPTH + 1, FIELDS_MAX)
     }
 
     /// SHA-256 of the body: what idempotency compares.

@@ -29,15 +29,18 @@ pub enum FrameError {
         limit: usize,
     },
     /// More fields than any message has that a client or node makes.
-    #[error("the message has more than {FIELDS_MAX} fields")]
-    TooManyFields,
+    #[error("the message has more than {limit} fields")]
+    TooManyFields {
+        /// The limit.
+        limit: usize,
+    },
     /// Ends early, or is not protobuf.
     #[error("the message is cut short or is not protobuf")]
     NotProtobuf,
 }
 
 /// How deep messages lie that repeat others, none of which is what a client or author writes.
-const DEPTH: usize = 3;
+pub(crate) const DEPTH: usize = 3;
 
 /// Decodes `bytes`, which may have at most `limit`. Size and number of fields are checked before anything is parsed: two
 /// bytes on the wire can be a message of hundreds in memory.
@@ -48,12 +51,18 @@ pub fn decode<M: Message + Default>(bytes: bytes::Bytes, limit: usize) -> Result
             limit,
         });
     }
-    let mut left = FIELDS_MAX;
-    count(&bytes, DEPTH, &mut left);
-    if left == 0 {
-        return Err(FrameError::TooManyFields);
-    }
+    check_fields(&bytes, DEPTH, FIELDS_MAX)?;
     M::decode(bytes).map_err(|_| FrameError::NotProtobuf)
+}
+
+/// Refuses what may be a message with more than `limit` fields in `depth` messages within each other.
+pub(crate) fn check_fields(bytes: &[u8], depth: usize, limit: usize) -> Result<(), FrameError> {
+    let mut left = limit;
+    count(bytes, depth, &mut left);
+    if left == 0 {
+        return Err(FrameError::TooManyFields { limit });
+    }
+    Ok(())
 }
 
 /// Takes the fields of what may be a message from those that are `left`. What is none ends soon.
@@ -104,7 +113,7 @@ mod tests {
         };
         assert_eq!(
             decode::<v1::Request>(encoded(&request), LIMIT),
-            Err(FrameError::TooManyFields)
+            Err(FrameError::TooManyFields { limit: FIELDS_MAX })
         );
         let gossip = v1::Gossip {
             boots: vec![v1::BootKeys::default(); FIELDS_MAX],
@@ -115,7 +124,7 @@ mod tests {
         };
         assert_eq!(
             decode::<v1::PeerRequest>(encoded(&request), LIMIT),
-            Err(FrameError::TooManyFields)
+            Err(FrameError::TooManyFields { limit: FIELDS_MAX })
         );
         let command = v1::Command {
             signatures: vec![v1::CommandSignature::default(); FIELDS_MAX],
@@ -130,8 +139,51 @@ mod tests {
         };
         assert_eq!(
             decode::<v1::Request>(encoded(&request), LIMIT),
-            Err(FrameError::TooManyFields)
+            Err(FrameError::TooManyFields { limit: FIELDS_MAX })
         );
+    }
+
+    /// The body of a command is bytes to the message that it comes in.
+    #[test]
+    fn commands_of_countless_empty_messages_are_refused_before_they_are_decoded() {
+        let policies = |sources| {
+            let policies = v1::SetPolicies {
+                sources: vec![v1::PolicySource::default(); sources],
+                ..v1::SetPolicies::default()
+            };
+            let body = v1::CommandBody {
+                payload: Some(v1::command_body::Payload::Policies(policies)),
+                ..v1::CommandBody::default()
+            };
+            encoded(&v1::Command {
+                body: encoded(&body),
+                ..v1::Command::default()
+            })
+        };
+        let refused = Err(FrameError::TooManyFields { limit: FIELDS_MAX });
+        assert_eq!(
+            crate::command::ParsedCommand::check_fields(&policies(FIELDS_MAX)),
+            refused
+        );
+        assert_eq!(crate::command::ParsedCommand::check_fields(&policies(10_000)), Ok(()));
+    }
+
+    #[test]
+    fn answers_of_countless_empty_messages_are_refused_before_they_are_decoded() {
+        let answer = |count| {
+            let principals = v1::PrincipalsReply {
+                principals: vec![v1::Principal::default(); count],
+                ..v1::PrincipalsReply::default()
+            };
+            let response = v1::Response {
+                result: Some(v1::response::Result::Principals(principals)),
+            };
+            let frame = crate::reply::encode_response(&response, None);
+            crate::reply::decode_response(frame.as_ref().to_vec()).map(|_| ())
+        };
+        let limit = crate::limits::RESPONSE_FIELDS_MAX;
+        assert_eq!(answer(limit), Err(FrameError::TooManyFields { limit }));
+        assert_eq!(answer(10_000), Ok(()));
     }
 
     #[test]

@@ -59,6 +59,8 @@ pub const WATCH_PAGE_BYTES_MAX: usize = 512 * 1024;
 pub const WATCH_WAIT_MS_MAX: u32 = 25_000;
 /// Fields of one request or answer, those of nested messages included: far more than any has, and few enough to hold.
 pub const FIELDS_MAX: usize = 32_768;
+/// Fields of one answer to a client: the longest names 10,000 principals.
+pub const RESPONSE_FIELDS_MAX: usize = 262_144;
 /// Commands whose outcomes one request may ask for.
 pub const OUTCOMES_MAX: usize = 64;
 /// Fragments that one `FragmentOk` may confirm.

@@ -1,7 +1,7 @@
 //! The one message with key material: a read reply and the fragment that follows it.
 
-use crate::frame::FrameError;
-use crate::limits::RESPONSE_BYTES_MAX;
+use crate::frame::{DEPTH, FrameError, check_fields};
+use crate::limits::{RESPONSE_BYTES_MAX, RESPONSE_FIELDS_MAX};
 use crate::v1;
 use bytes::Bytes;
 use prost::Message;
@@ -69,6 +69,7 @@ fn split_response(frame: &[u8]) -> Result<(v1::Response, Option<ReleasedFragment
     let (length, rest) = frame.split_first_chunk::<4>().ok_or(FrameError::NotProtobuf)?;
     let length = usize::try_from(u32::from_be_bytes(*length)).map_err(|_| FrameError::NotProtobuf)?;
     let (message, fragment) = rest.split_at_checked(length).ok_or(FrameError::NotProtobuf)?;
+    check_fields(message, DEPTH, RESPONSE_FIELDS_MAX)?;
     let message = v1::Response::decode(Bytes::copy_from_slice(message)).map_err(|_| FrameError::NotProtobuf)?;
     let is_read = matches!(message.result, Some(v1::response::Result::Read(_)));
     let fragment = match fragment.len() {

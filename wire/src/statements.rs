@@ -57,13 +57,13 @@ impl Signer {
         self.statement(b"symbolon/v1/head", &[&index.to_be_bytes(), chain])
     }
 
-    /// Fragments that were opened and checked, by the log index of their dealing. `chain` is the chain value at the last: in another
-    /// history others stand at these indices.
-    pub fn fragment_ok(&self, indices: &[u64], chain: &Hash) -> Vec<u8> {
-        let indices: Vec<[u8; 8]> = indices.iter().map(|index| index.to_be_bytes()).collect();
-        let rest: Vec<&[u8]> = [chain.as_slice()]
-            .into_iter()
-            .chain(indices.iter().map(|index| index.as_slice()))
+    /// Fragments that were opened and checked, each by log index and chain value of its dealing: in another history another one stands
+    /// at that index.
+    pub fn fragment_ok(&self, dealings: &[(u64, Hash)]) -> Vec<u8> {
+        let indices: Vec<[u8; 8]> = dealings.iter().map(|(index, _)| index.to_be_bytes()).collect();
+        let fields = indices.iter().zip(dealings);
+        let rest: Vec<&[u8]> = fields
+            .flat_map(|(index, (_, chain))| [index.as_slice(), chain.as_slice()])
             .collect();
         self.statement(b"symbolon/v1/fragment-ok", &rest)
     }

@@ -46,7 +46,7 @@ fn all(signer: &Signer) -> Vec<(&'static str, Vec<u8>)> {
         ("feature", signer.feature(7)),
         ("tick", signer.tick(8, 1_800_000_000_000)),
         ("head", signer.head(9, &hash(2))),
-        ("fragment-ok", signer.fragment_ok(&[4, 5], &hash(6))),
+        ("fragment-ok", signer.fragment_ok(&[(4, hash(6)), (5, hash(7))])),
         ("complaint", signer.complaint(6, &hash(4), &hash(3))),
         ("snapshot", signer.snapshot(0, 10, &hash(1), &hash(2), &hash(3))),
         ("anchored", signer.anchored(3, 11, &hash(4), 12)),
@@ -168,11 +168,12 @@ fn each_field_of_a_reply_changes_its_leaf() {
 
 #[test]
 fn confirming_nothing_one_or_two_dealings_are_three_statements() {
-    let statements: BTreeSet<Vec<u8>> = [&[][..], &[1], &[1, 2], &[12]]
+    let (one, two) = ((1, hash(1)), (2, hash(2)));
+    let statements: BTreeSet<Vec<u8>> = [&[][..], &[one], &[one, two], &[(12, hash(1))], &[(1, hash(2))]]
         .iter()
-        .map(|indices| SIGNER.fragment_ok(indices, &hash(1)))
+        .map(|dealings| SIGNER.fragment_ok(dealings))
         .collect();
-    assert_eq!(statements.len(), 4);
+    assert_eq!(statements.len(), 5);
 }
 
 fn signer() -> impl Strategy<Value = Signer> {
@@ -201,7 +202,7 @@ proptest! {
             one.feature(number as u32),
             one.tick(number, number),
             one.head(number, &chain),
-            one.fragment_ok(&indices, &chain),
+            one.fragment_ok(&indices.iter().map(|index| (*index, chain)).collect::<Vec<_>>()),
             one.complaint(number, &chain, &noise),
             one.snapshot(number, number, &chain, &chain, &chain),
             one.replies(&chain),

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use bytes::Bytes;
 use clap::{Args, Subcommand};
 use symbolon_client::audit::{self, Audited};
-use symbolon_client::{AuditRange, Client};
+use symbolon_client::{AuditPage, AuditRange, Client};
 use symbolon_wire::limits::AUDIT_PAGE_MAX;
 use symbolon_wire::path::Path;
 use symbolon_wire::v1::AuditLeaf;
@@ -220,25 +220,19 @@ async fn round(client: &Client, cursors: &mut [Cursor], limit: u32) -> Result<Ve
         let Some(cursor) = cursors.get_mut(place) else {
             continue;
         };
-        let page = match page {
-            Ok(page) => page,
+        // What one node shows wrongly must not hide what the others show.
+        let shown = page.and_then(|page| decoded(cursor.node, page));
+        match shown {
+            Ok((found, next)) => {
+                answered += 1;
+                entries.extend(found);
+                cursor.next = Some(next);
+            }
             Err(error) => {
                 say(&format!("warning: node {}: {}", cursor.node, error.message));
                 failed = Some(error);
-                continue;
             }
-        };
-        answered += 1;
-        let mut index = page.from + page.archived.len() as u64;
-        for leaf in page.leaves {
-            entries.push(Entry {
-                node: cursor.node,
-                index,
-                leaf: decode(cursor.node, index, leaf)?,
-            });
-            index += 1;
         }
-        cursor.next = Some(index);
     }
     match failed {
         Some(error) if answered == 0 => Err(error),
@@ -247,6 +241,18 @@ async fn round(client: &Client, cursors: &mut [Cursor], limit: u32) -> Result<Ve
             Ok(entries)
         }
     }
+}
+
+/// The entries of a page, and where the next one begins.
+fn decoded(node: u16, page: AuditPage) -> Result<(Vec<Entry>, u64), Error> {
+    let mut index = page.from + page.archived.len() as u64;
+    let mut entries = Vec::with_capacity(page.leaves.len());
+    for leaf in page.leaves {
+        let leaf = decode(node, index, leaf)?;
+        entries.push(Entry { node, index, leaf });
+        index += 1;
+    }
+    Ok((entries, index))
 }
 
 fn decode(node: u16, index: u64, leaf: Bytes) -> Result<AuditLeaf, Error> {

@@ -24,7 +24,6 @@ use symbolon_crypto::Hash;
 use symbolon_crypto::checkpoint::{BadCheckpoint, Checkpoint};
 use symbolon_crypto::merkle::{Frontier, leaf_hash};
 use symbolon_crypto::provider::AwsLc;
-use symbolon_crypto::witness::TreeHead;
 use symbolon_wire::ids::ClusterId;
 use symbolon_wire::limits::AUDIT_PAGE_MAX;
 use symbolon_wire::{Code, audit};
@@ -274,19 +273,22 @@ pub async fn verify(client: &Client, node: u16) -> Result<Audited, Error> {
     walk(client, node, |_, _| Ok(())).await.map(|walked| walked.audited)
 }
 
-/// The anchor of a log, if t nodes say alike what it is; while it moves they may need to be asked again.
-async fn anchor(client: &Client, node: u16) -> Option<TreeHead> {
+/// The size of a log's anchor, if t nodes say alike what it is, while it moves after some attempts; and all that its node has signed as
+/// anybody shows: root by size.
+async fn anchor(client: &Client, node: u16) -> (Option<u64>, BTreeMap<u64, Hash>) {
+    let mut signed = BTreeMap::new();
     for _ in 0..ANCHOR_ATTEMPTS {
         // Fewer than t that answer say nothing; whoever reads the verdict sees that there was no anchor.
-        if let Some(agreed) = prove::anchor_of(client, node).await.ok()? {
-            return Some(TreeHead {
-                size: agreed.size,
-                root: agreed.root,
-            });
+        let Ok((agreed, heads)) = prove::anchors_of(client, node).await else {
+            break;
+        };
+        signed.extend(heads.into_iter().map(|head| (head.size, head.root)));
+        if let Some(agreed) = agreed {
+            return (Some(agreed.size), signed);
         }
         tokio::time::sleep(PROOF_PAUSE).await;
     }
-    None
+    (None, signed)
 }
 
 /// What a walk over a log ended with.
@@ -310,7 +312,7 @@ async fn walk(
     let told = |defect: Defect| defect.told(node);
     let mut verifier = Verifier::new(client.roster().cluster, node);
     // Before the checkpoint, which must then cover it.
-    let anchor = anchor(client, node).await;
+    let (anchored, signed) = anchor(client, node).await;
     let fetch = |index| {
         client.audit(
             node,
@@ -340,10 +342,9 @@ async fn walk(
                     each(None, hash)?;
                 }
             }
-            if let Some(anchor) = anchor.filter(|anchor| anchor.size == verifier.size())
-                && anchor.root != verifier.frontier.root()
-            {
-                return Err(told(Defect::Anchor { size: anchor.size }));
+            let size = verifier.size();
+            if signed.get(&size).is_some_and(|root| *root != verifier.frontier.root()) {
+                return Err(told(Defect::Anchor { size }));
             }
         }
         if verifier.size() >= checkpoint.size() || (page.leaves.is_empty() && page.archived.is_empty()) {
@@ -353,11 +354,9 @@ async fn walk(
         verifier.vouch(&page.boots);
     }
     let mut audited = verifier.finish(&checkpoint).map_err(told)?;
-    if let Some(anchor) = anchor {
-        if anchor.size > audited.size {
-            return Err(told(Defect::Anchor { size: anchor.size }));
-        }
-        audited.anchored = Some(anchor.size);
+    if let Some((size, _)) = signed.last_key_value().filter(|(size, _)| **size > audited.size) {
+        return Err(told(Defect::Anchor { size: *size }));
     }
+    audited.anchored = anchored;
     Ok(Walked { audited, first })
 }

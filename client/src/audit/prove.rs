@@ -13,6 +13,7 @@ use symbolon_crypto::Hash;
 use symbolon_crypto::checkpoint::Checkpoint;
 use symbolon_crypto::merkle::leaf_hash;
 use symbolon_crypto::provider::{AwsLc, Verify};
+use symbolon_crypto::witness::TreeHead;
 use symbolon_wire::roster::Roster;
 use symbolon_wire::v1::request::Kind;
 use symbolon_wire::{Code, Message, audit, v1};
@@ -254,6 +255,11 @@ impl Demand<'_> {
 
 /// The newest anchor of the log that t nodes vouch for alike; `None` if there is none yet.
 pub(super) async fn anchor_of(client: &Client, log: u16) -> Result<Option<Agreed>, Error> {
+    anchors_of(client, log).await.map(|(agreed, _)| agreed)
+}
+
+/// As [`anchor_of`], and all that any node showed: size and root of notes that the log's own node signed, which bind it whoever shows them.
+pub(super) async fn anchors_of(client: &Client, log: u16) -> Result<(Option<Agreed>, Vec<TreeHead>), Error> {
     let request = v1::AnchorRequest {
         node: log.into(),
         min_index: 0,
@@ -302,10 +308,15 @@ pub(super) async fn anchor_of(client: &Client, log: u16) -> Result<Option<Agreed
     {
         return Err(error);
     }
+    let head = |agreed: &Agreed| TreeHead {
+        size: agreed.size,
+        root: agreed.root,
+    };
+    let signed = agreed.values().map(head).collect();
     let enough = agreed
         .into_values()
         .filter(|agreed| agreed.statements.len() >= threshold);
-    Ok(enough.last())
+    Ok((enough.last(), signed))
 }
 
 /// Whether a node signed what it says of an anchor, and the log's node the note.

@@ -4,10 +4,11 @@
 use super::{Member, submit};
 use bytes::Bytes;
 use prost::Message;
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 use symbolon_consensus::{Durability, StoreFault};
+use symbolon_crypto::Hash;
 use symbolon_custody::fragments::Checked;
 use symbolon_node::machine::ViewAdapter;
 use symbolon_state::entry::Kind;
@@ -98,16 +99,18 @@ pub(super) async fn work(member: Arc<Member>, mut dealt: mpsc::UnboundedReceiver
 #[derive(Default)]
 struct Work {
     writes: Vec<LocalOp>,
-    good: BTreeSet<u64>,
+    good: BTreeMap<u64, Hash>,
 }
 
 impl Work {
     fn take(&mut self, member: &Member, index: u64, secret: SecretId, version: u64) {
-        let found = {
+        let (found, chain) = {
             let reader = member.store.reader();
             let view = ViewAdapter::new(&reader);
-            query::version(&view, secret, version)
+            let chain = query::pending_chain(&view, index);
+            (query::version(&view, secret, version), chain)
         };
+        let Ok(Some(chain)) = chain else { return };
         let record = match found {
             Ok(Some((record, _))) if record.log_index == index => record,
             // A store without power reads nothing any more; the task is about to end.
@@ -117,7 +120,7 @@ impl Work {
             Ok(Some(Checked::Good { at_rest })) => {
                 let put = LocalOp::Put(own_key(&record), Bytes::copy_from_slice(&at_rest));
                 self.writes.push(put);
-                self.good.insert(index);
+                self.good.insert(index, chain);
             }
             // Every dealer is honest here.
             Ok(Some(Checked::Complaint { .. })) => {
@@ -137,28 +140,25 @@ impl Work {
             }
             self.writes.clear();
         }
-        let indices: Vec<u64> = self.good.iter().copied().take(FRAGMENT_OK_MAX).collect();
-        let Some(last) = indices.last().copied() else {
+        let good = self.good.iter().map(|(index, chain)| (*index, *chain));
+        let dealings: Vec<(u64, Hash)> = good.take(FRAGMENT_OK_MAX).collect();
+        if dealings.is_empty() {
             return;
-        };
-        let chain = {
-            let reader = member.store.reader();
-            query::pending_chain(&ViewAdapter::new(&reader), last)
-        };
-        let Ok(Some(chain)) = chain else {
-            self.good.remove(&last);
-            return;
-        };
+        }
         let message = v1::FragmentOk {
             node: member.node.into(),
             boot_counter: member.signer.boot_counter,
-            indices: indices.clone(),
-            signature: Bytes::copy_from_slice(&member.signing.sign(&member.signer.fragment_ok(&indices, &chain))),
+            indices: dealings.iter().map(|(index, _)| *index).collect(),
+            chains: dealings
+                .iter()
+                .map(|(_, chain)| Bytes::copy_from_slice(chain))
+                .collect(),
+            signature: Bytes::copy_from_slice(&member.signing.sign(&member.signer.fragment_ok(&dealings))),
         };
         // On failure they stay and are tried again.
         let proposed = submit::propose(member, Kind::FragmentOk, message.encode_to_vec().into()).await;
         if proposed.is_ok() {
-            for index in &indices {
+            for (index, _) in &dealings {
                 self.good.remove(index);
             }
         }
@@ -175,7 +175,7 @@ impl Work {
             };
             let Ok((open, next)) = page else { return };
             for dealing in open {
-                if !self.good.contains(&dealing.index) {
+                if !self.good.contains_key(&dealing.index) {
                     self.take(member, dealing.index, dealing.secret, dealing.version);
                 }
             }

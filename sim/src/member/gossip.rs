@@ -35,7 +35,6 @@ pub(super) async fn heads(member: Arc<Member>) {
     let mut every = tokio::time::interval(HEAD_EVERY);
     every.set_missed_tick_behavior(MissedTickBehavior::Skip);
     let mut sent: Option<v1::Head> = None;
-    let mut replaced: Option<v1::Head> = None;
     let mut since = 0;
     loop {
         every.tick().await;
@@ -44,7 +43,7 @@ pub(super) async fn heads(member: Arc<Member>) {
         }
         let applied = member.shown.load().applied;
         compare(&member, applied);
-        let asks = keep_replaced(&member, &mut replaced);
+        let asks = leave(&member);
         since += 1;
         let moved = sent.as_ref().is_none_or(|head| head.index != applied);
         if applied == 0 || !(moved || asks || since >= TOLD_AGAIN) {
@@ -53,23 +52,20 @@ pub(super) async fn heads(member: Arc<Member>) {
         let again = sent.take().filter(|_| !moved);
         if let Some(head) = again.or_else(|| own_head(&member, applied)) {
             (sent, since) = (Some(head.clone()), 0);
-            tell(&member, head, replaced.clone());
+            tell(&member, head);
         }
     }
 }
 
-/// Where a snapshot is to replace this node's state, or has: the head there, signed once.
-fn keep_replaced(member: &Member, kept: &mut Option<v1::Head>) -> bool {
-    let (index, asks) = {
-        let heads = lock(&member.heads);
-        (heads.replaced(), !heads.asks().is_empty())
-    };
-    if let Some(index) = index
-        && kept.as_ref().is_none_or(|head| head.index != index)
-    {
-        *kept = own_head(member, index);
+/// Signs this node's head where a snapshot is to replace its state. Whether others are to be asked for theirs anywhere.
+fn leave(member: &Member) -> bool {
+    let unsigned = lock(&member.heads).unsigned();
+    let head = unsigned.and_then(|index| own_head(member, index));
+    let mut heads = lock(&member.heads);
+    if let Some(head) = head {
+        heads.leave(head);
     }
-    asks
+    !heads.asks().is_empty()
 }
 
 /// This node's head at an index, if it keeps the chain value there, and says what it has.
@@ -91,10 +87,11 @@ fn own_head(member: &Member, index: u64) -> Option<v1::Head> {
 }
 
 /// Tells all nodes this node's head and the others', and where it needs to know theirs.
-fn tell(member: &Arc<Member>, head: v1::Head, replaced: Option<v1::Head>) {
-    let (mut told, mut contested) = {
+fn tell(member: &Arc<Member>, head: v1::Head) {
+    let (mut told, mut contested, mut own) = {
         let heads = lock(&member.heads);
-        (heads.newest(), Vec::from_iter(heads.asks()))
+        let left = Vec::from_iter(heads.left().filter(|left| left.index != head.index).cloned());
+        (heads.newest(), Vec::from_iter(heads.asks()), left)
     };
     if !contested.is_empty() {
         // Who agrees at the end of this log agrees wherever it is contradicted, also where it keeps no chain value any more.
@@ -102,8 +99,8 @@ fn tell(member: &Arc<Member>, head: v1::Head, replaced: Option<v1::Head>) {
     }
     let boot = Some(Arc::new(member.statement.clone()));
     // What the log was before a snapshot took its place no later head tells.
-    let replaced = replaced.filter(|replaced| replaced.index != head.index);
-    told.extend(replaced.into_iter().chain([head]).map(|head| Told {
+    own.push(head);
+    told.extend(own.into_iter().map(|head| Told {
         head,
         boot: boot.clone(),
     }));
@@ -270,7 +267,7 @@ fn act(member: &Arc<Member>, finding: Finding) {
             if member.set_frozen(true) {
                 member.recorder().note(What::Froze { node: by, index });
                 if let Some(head) = own_head(member, index) {
-                    tell(member, head, None);
+                    tell(member, head);
                 }
             }
         }
