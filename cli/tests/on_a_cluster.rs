@@ -105,10 +105,23 @@ impl World {
         saving.push("--force");
         self.ok(&saving);
         let second = self.cluster.paths().identity("op-2");
-        let signed = self
-            .command(&second, &["command", "sign", "change.command"])
-            .output()
-            .unwrap();
+        let sign = |also: &[&str]| {
+            let arguments = [&["command", "sign", "change.command"], also].concat();
+            self.command(&second, &arguments).output().unwrap()
+        };
+        let before = fs::read(self.path("change.command")).unwrap();
+        for unseen in [&[][..], &["--body-hash", &"00".repeat(32)]] {
+            let refused = sign(unseen);
+            assert_eq!(refused.status.code(), Some(2), "{}", text(&refused.stderr));
+            assert!(
+                text(&refused.stderr).contains("nothing was signed"),
+                "{}",
+                text(&refused.stderr)
+            );
+        }
+        assert_eq!(fs::read(self.path("change.command")).unwrap(), before);
+        let hash = self.ok(&["command", "show", "change.command", "--field", "body_hash"]);
+        let signed = sign(&["--body-hash", hash.trim()]);
         assert_eq!(signed.status.code(), Some(0), "{}", text(&signed.stderr));
         self.ok(&["command", "submit", "change.command"]);
         // The same bytes count once; made anew, they would now be a conflict or exist already.

@@ -6,7 +6,6 @@ use std::time::Duration;
 use bytes::Bytes;
 use clap::{Args, Subcommand};
 use symbolon_client::Client;
-use symbolon_crypto::sign::VerifyingKey;
 use symbolon_wire::Code;
 use symbolon_wire::ids::PrincipalKind;
 use symbolon_wire::v1::{self, command_body::Payload};
@@ -223,10 +222,6 @@ async fn find(client: &Client, agent: &str) -> Result<v1::Principal, Error> {
 
 fn listed(principal: &v1::Principal) -> Record {
     let kind = PrincipalKind::from_number(principal.kind).map_or("unknown", PrincipalKind::name);
-    let keys = principal.keys.iter().map(|spki| match VerifyingKey::parse(spki) {
-        Ok(key) => hex::encode(key.fingerprint()),
-        Err(_) => "not a key".to_owned(),
-    });
     Record::new()
         .with("name", principal.name.as_str())
         .with("kind", kind)
@@ -235,7 +230,7 @@ fn listed(principal: &v1::Principal) -> Record {
         .with("expires", time(principal.expires_ms))
         .with("groups", principal.groups.clone())
         .with("principal", hex::encode(&principal.id))
-        .with("fingerprints", keys.collect::<Vec<_>>())
+        .with("fingerprints", crate::verbs::command::fingerprints(&principal.keys))
 }
 
 #[cfg(test)]

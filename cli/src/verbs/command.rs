@@ -1,21 +1,24 @@
 //! Commands that need several signatures: saved to a file, passed round, signed, submitted. And commands whose outcome
 //! is unknown: the same bytes may be sent again.
 
+use std::io::{BufRead as _, IsTerminal as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use bytes::Bytes;
 use clap::Subcommand;
 use symbolon_client::{Client, Identity, Level, Options, Submitted, sign_command};
+use symbolon_crypto::sign::VerifyingKey;
 use symbolon_wire::command::ParsedCommand;
+use symbolon_wire::ids::PrincipalKind;
 use symbolon_wire::limits::{COMMAND_BYTES_MAX, EXPIRY_AHEAD_MS_MAX, EXPIRY_AHEAD_SEVERAL_MS_MAX};
 use symbolon_wire::roster::Roster;
 use symbolon_wire::v1::{self, command_body::Payload};
 use symbolon_wire::{Code, Message};
 
-use crate::failure::{Error, file, usage};
+use crate::failure::{Error, file, local, usage};
 use crate::limits::{COLLECT_WITHIN, EXPIRY_SPARE};
-use crate::output::{Record, printable, say};
+use crate::output::{Record, printable, say, write_all};
 use crate::progress::while_waiting;
 use crate::session::{connect, identity, roster};
 use crate::settings::{Settings, new_file, replace_file};
@@ -29,11 +32,17 @@ pub(crate) enum Command {
         /// Command file
         file: PathBuf,
     },
-    /// Add your signature, after looking at it
-    #[command(after_help = "Example:\n  symbolon command sign policies.command --identity bob.identity")]
+    /// Show it, and add your signature if you agree
+    #[command(
+        after_help = "Example:\n  symbolon command sign policies.command --identity bob.identity   # shows it and asks\n  \
+                      symbolon command sign policies.command --body-hash HASH           # what command show named"
+    )]
     Sign {
         /// Command file
         file: PathBuf,
+        /// Sign only this, as command show names it, and do not ask
+        #[arg(long, value_name = "HASH")]
+        body_hash: Option<String>,
     },
     /// Submit it; the same bytes may be submitted again
     #[command(after_help = "Example:\n  symbolon command submit policies.command")]
@@ -114,19 +123,20 @@ fn signatures(count: u32) -> String {
 /// `command`.
 pub(crate) async fn command(verb: &Command, settings: &Settings) -> Result<u8, Error> {
     match verb {
-        Command::Show { file } => settings.output.one(&shown(&parse(&read(file)?)?))?,
-        Command::Sign { file } => {
+        Command::Show { file } => show(&parse(&read(file)?)?, settings)?,
+        Command::Sign { file, body_hash } => {
+            // Read once: what is signed is what is shown, whatever becomes of the file meanwhile.
             let mut message = decode(&read(file)?)?;
             let identity = identity(settings)?;
-            may_sign(
-                &parse(&Bytes::from(message.encode_to_vec()))?,
-                &identity,
-                &roster(settings).await?,
-            )?;
+            let parsed = parse(&Bytes::from(message.encode_to_vec()))?;
+            may_sign(&parsed, &identity, &roster(settings).await?)?;
+            agreed(&parsed, file, body_hash.as_deref(), settings)?;
             sign_command(&mut message, &identity)?;
             let encoded = Bytes::from(message.encode_to_vec());
             replace_file(file, &encoded)?;
-            settings.output.one(&shown(&parse(&encoded)?))?;
+            settings
+                .output
+                .one(&shown(&parse(&encoded)?, settings.output.for_people()))?;
         }
         Command::Submit { file } => {
             let bytes = read(file)?;
@@ -153,6 +163,58 @@ pub(crate) async fn command(verb: &Command, settings: &Settings) -> Result<u8, E
     Ok(crate::DONE)
 }
 
+/// Shows a command, and for people the whole text of policies below it.
+fn show(command: &ParsedCommand, settings: &Settings) -> Result<(), Error> {
+    let people = settings.output.for_people();
+    settings.output.one(&shown(command, people))?;
+    match &command.payload {
+        Payload::Policies(policies) if people => write_all(&texts(&policies.sources)),
+        _ => Ok(()),
+    }
+}
+
+/// Each policy file, line by line.
+fn texts(sources: &[v1::PolicySource]) -> String {
+    let lines = sources.iter().flat_map(|source| {
+        let heading = format!("\n--- {} ---\n", printable(&source.name));
+        let lines = source.text.lines().map(|line| format!("{}\n", printable(line)));
+        std::iter::once(heading).chain(lines)
+    });
+    lines.collect()
+}
+
+/// Whether whoever signs has seen what is signed: it was named by its hash, or is shown and agreed to on a terminal.
+fn agreed(command: &ParsedCommand, path: &Path, body_hash: Option<&str>, settings: &Settings) -> Result<(), Error> {
+    let hash = hex::encode(command.body_hash());
+    let look = || format!("symbolon command show {}", path.display());
+    if let Some(named) = body_hash {
+        if named.eq_ignore_ascii_case(&hash) {
+            return Ok(());
+        }
+        let told = "nothing was signed: the file does not hold the command of that body hash";
+        return Err(usage(told).because(format!("its body hash is {hash}")).next(look()));
+    }
+    let (input, mut output) = (std::io::stdin(), std::io::stderr());
+    if !input.is_terminal() {
+        let told = "nothing was signed: nobody is there to be asked";
+        return Err(usage(told).next(format!(
+            "{}, then symbolon command sign {} --body-hash HASH",
+            look(),
+            path.display()
+        )));
+    }
+    show(command, settings)?;
+    let mut answer = String::new();
+    write!(output, "\nSign this? Type yes to agree: ")
+        .and_then(|()| output.flush())
+        .and_then(|()| input.lock().read_line(&mut answer))
+        .map_err(|error| local(format!("the terminal cannot be read: {error}")))?;
+    match answer.trim() {
+        "yes" => Ok(()),
+        _ => Err(usage("nothing was signed").next(look())),
+    }
+}
+
 /// Signs a change; submits it if one signature is enough, and saves it for the others if it is not.
 pub(crate) async fn submit_or_save(
     client: &Client,
@@ -173,10 +235,13 @@ pub(crate) async fn submit_or_save(
             ),
             _ => format!(
                 "saved, nothing is changed yet; {needed} are needed, yours is there\n  \
-                 next     the others: symbolon command sign {file}; then symbolon command submit {file}"
+                 next     the others look at it (symbolon command show {file}) and sign it: symbolon command sign {file}\n  \
+                 then     symbolon command submit {file}"
             ),
         });
-        settings.output.one(&shown(&parse(&encoded)?))?;
+        settings
+            .output
+            .one(&shown(&parse(&encoded)?, settings.output.for_people()))?;
         return Ok(crate::DONE);
     }
     if signatures_needed > 1 {
@@ -324,22 +389,55 @@ fn meaning(command: &ParsedCommand) -> (&'static str, String) {
         }
         Payload::Register(one) => (
             "agent register",
-            format!("{}, owner {}, groups {:?}", one.name, one.owner, one.groups),
+            format!("{}, owner {:?}, groups {:?}", one.name, one.owner, one.groups),
         ),
         Payload::Remove(one) => ("agent remove", hex::encode(&one.id)),
         Payload::Rekey(one) => (
             "agent rekey",
-            format!("{}, {} keys", hex::encode(&one.id), one.keys.len()),
+            format!("{}, keys {}", hex::encode(&one.id), fingerprints(&one.keys).join(", ")),
         ),
         Payload::Session(open) => ("sealing session", format!("epoch {}", open.epoch)),
     }
 }
 
-fn shown(command: &ParsedCommand) -> Record {
+/// SHA-256 of each key, as `symbolon identity show` and `agent list` name it.
+pub(super) fn fingerprints(keys: &[Bytes]) -> Vec<String> {
+    let named = keys.iter().map(|spki| match VerifyingKey::parse(spki) {
+        Ok(key) => hex::encode(key.fingerprint()),
+        Err(_) => "not a key".to_owned(),
+    });
+    named.collect()
+}
+
+/// All that a command holds: who signs it must find nothing in it afterwards. For people, policies follow it line by line.
+fn shown(command: &ParsedCommand, people: bool) -> Record {
     let (kind, what) = meaning(command);
-    Record::new()
-        .with("kind", kind)
-        .with("what", what)
+    let record = Record::new().with("kind", kind).with("what", what);
+    let record = match &command.payload {
+        Payload::Policies(policies) if !people => {
+            let files = policies.sources.iter();
+            let files = files.map(|source| serde_json::json!({ "name": source.name, "text": source.text }));
+            record.with("policies", files.collect::<Vec<_>>())
+        }
+        Payload::Register(one) => record
+            .with("id", hex::encode(&one.id))
+            .with("tenant", hex::encode(&one.tenant))
+            .with(
+                "agent_kind",
+                PrincipalKind::from_number(one.kind).map_or("unknown", PrincipalKind::name),
+            )
+            .with("name", one.name.as_str())
+            .with("owner", one.owner.as_str())
+            .with("purpose", one.purpose.as_str())
+            .with("agent_expires", time(one.expires_ms))
+            .with("groups", one.groups.clone())
+            .with("fingerprints", fingerprints(&one.keys)),
+        Payload::Rekey(one) => record
+            .with("id", hex::encode(&one.id))
+            .with("fingerprints", fingerprints(&one.keys)),
+        _ => record,
+    };
+    record
         .with("cluster", command.cluster.to_string())
         .with("principal", command.principal.to_string())
         .with("expires", time(command.expires_ms))
@@ -373,6 +471,66 @@ mod tests {
             save: None,
             sign_within,
             force,
+        }
+    }
+
+    /// Who is asked for a second signature gave it for names of files, or a count of keys.
+    #[test]
+    fn nothing_that_is_signed_stays_unshown() {
+        let command = |payload| {
+            let body = symbolon_wire::command::encode_body(
+                symbolon_wire::ids::ClusterId([1; 16]),
+                symbolon_wire::ids::PrincipalId([2; 16]),
+                &[3; 32],
+                4,
+                payload,
+            );
+            let signature = v1::CommandSignature {
+                key: Bytes::copy_from_slice(&[5; 32]),
+                signature: Bytes::copy_from_slice(&[6; 64]),
+            };
+            let command = v1::Command {
+                body,
+                signatures: vec![signature],
+            };
+            parse(&command.encode_to_vec().into()).unwrap()
+        };
+        let policies = v1::SetPolicies {
+            previous: 1,
+            sources: vec![v1::PolicySource {
+                name: "all.cedar".into(),
+                text: "permit(principal, action, resource);\n\u{202e}// hidden".into(),
+            }],
+        };
+        let structured = format!("{:?}", shown(&command(Payload::Policies(policies.clone())), false));
+        assert!(
+            structured.contains("permit(principal, action, resource)"),
+            "{structured}"
+        );
+        let people = texts(&policies.sources);
+        assert!(people.contains("\npermit(principal, action, resource);\n"), "{people}");
+        assert!(!people.contains('\u{202e}'), "{people}");
+
+        let key = symbolon_crypto::sign::SigningKey::generate(&mut rand::rng());
+        let key = key.verifying_key();
+        let (spki, fingerprint) = (Bytes::copy_from_slice(key.spki()), hex::encode(key.fingerprint()));
+        let register = v1::RegisterPrincipal {
+            id: Bytes::copy_from_slice(&[7; 16]),
+            kind: 1,
+            name: "spiffe://local/bot".into(),
+            owner: "ada, groups [\"none\"]".into(),
+            purpose: "reads".into(),
+            groups: vec!["admins".into()],
+            keys: vec![spki.clone()],
+            ..v1::RegisterPrincipal::default()
+        };
+        let rekey = v1::RekeyPrincipal {
+            id: Bytes::copy_from_slice(&[7; 16]),
+            keys: vec![spki],
+        };
+        for payload in [Payload::Register(register), Payload::Rekey(rekey)] {
+            let told = format!("{:?}", shown(&command(payload), true));
+            assert!(told.contains(&fingerprint) && told.contains(&"07".repeat(16)), "{told}");
         }
     }
 
