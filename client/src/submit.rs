@@ -137,12 +137,23 @@ impl Inner {
         let until = Instant::now() + self.net.options.within(self.net.options.write_within);
         let (mut doubt, mut pause, mut asked) = (false, RETRY_PAUSE, level);
         loop {
-            let mut offered = self.offer(&encode(command, asked), asked, until).await;
+            let bytes = encode(command, asked);
+            let mut offered = self.offer(&bytes, asked, until).await;
             doubt |= offered.doubt;
-            if let Some((node, recorded)) = offered.answer {
+            while let Some((node, recorded)) = offered.answer.take() {
                 let confirmed = match recorded.leaves_record() {
                     true => self.confirmed(&id, node, &recorded, until).await,
-                    false => Ok(()),
+                    false => match self.seconded(&bytes, node, until).await {
+                        Seconded::Alike => Ok(()),
+                        Seconded::Nobody(failures) => Err(failures),
+                        Seconded::Otherwise(other, answer) => {
+                            doubt = true;
+                            self.disbelieve(node);
+                            offered.failures.push((node, claimed(&recorded)));
+                            offered.answer = Some((other, answer));
+                            continue;
+                        }
+                    },
                 };
                 let Err(contrary) = confirmed else {
                     let settled = settle(what, command, node, recorded, doubt)?;
@@ -157,7 +168,8 @@ impl Inner {
                 self.disbelieve(node);
                 offered.failures.push((node, claimed(&recorded)));
                 offered.failures.extend(contrary);
-            } else if asked != Level::Committed && offered.failures.iter().any(|(_, failure)| late(failure)) {
+            }
+            if asked != Level::Committed && offered.failures.iter().any(|(_, failure)| late(failure)) {
                 // Not confirmed in time. Whether it was committed is settled by the same bytes.
                 asked = Level::Committed;
                 continue;
@@ -230,6 +242,38 @@ impl Inner {
         }
     }
 
+    /// What t - 1 others say of a command that one node refuses and of which nobody keeps a record. It might be made up, and the command
+    /// logged later; so they are given it, and each says what comes of it.
+    async fn seconded(self: &Arc<Self>, bytes: &Bytes, by: u16, until: Instant) -> Seconded {
+        let mut needed = self.threshold().saturating_sub(1);
+        let within = self.net.options.request_timeout;
+        let ask = |node: Arc<Node>| {
+            let bytes = bytes.clone();
+            let left = until.saturating_duration_since(Instant::now());
+            async move { take(&node, bytes, left.min(within)).await }
+        };
+        let mut round = Round::new(self.ranked(&[by]), &self.spares.commands);
+        for _ in 0..needed {
+            round.ask(ask);
+        }
+        let mut failures = Vec::new();
+        while needed > 0 {
+            match round.next().await {
+                Event::From(_, Ok(answer)) if !answer.leaves_record() => needed -= 1,
+                Event::From(node, Ok(answer)) => return Seconded::Otherwise(node, answer),
+                Event::From(node, Err(failure)) => {
+                    failures.push((node, failure));
+                    round.ask(ask);
+                }
+                Event::Slow => {
+                    round.ask(ask);
+                }
+                Event::Idle => return Seconded::Nobody(failures),
+            }
+        }
+        Seconded::Alike
+    }
+
     /// Asks a node last for a while, whose word others do not confirm.
     fn disbelieve(&self, index: u16) {
         if let Some(node) = self.node(index) {
@@ -294,6 +338,16 @@ fn unconfirmed(what: &str, settled: Settled) -> Error {
             .next("symbolon status")
         }
     }
+}
+
+/// What others say of a command that one node refuses.
+enum Seconded {
+    /// As many as count refuse it.
+    Alike,
+    /// One has a record of it.
+    Otherwise(u16, Recorded),
+    /// Too few say anything.
+    Nobody(Vec<(u16, Failure)>),
 }
 
 /// What offering a command to the nodes gave.

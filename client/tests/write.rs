@@ -309,6 +309,13 @@ async fn a_node_that_says_refused_and_hands_the_command_to_nobody_is_not_believe
     told_without_effect(Code::Denied as u32).await;
 }
 
+/// Nobody keeps a record of such a refusal, and who makes it up can log the command later.
+#[tokio::test]
+async fn a_refusal_that_leaves_no_record_takes_more_than_one_node() {
+    told_without_effect(Code::Expired as u32).await;
+    told_without_effect(Code::TooManyCommands as u32).await;
+}
+
 /// Each node in turn lies, whichever is asked first and whichever is asked whether that is true.
 async fn told_without_effect(code: u32) {
     for liar in 1..=3 {

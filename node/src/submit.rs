@@ -112,6 +112,17 @@ pub(crate) async fn propose_for(member: &Arc<Member>, propose: v1::Propose) -> R
     propose_here(member, kind, propose.payload).await
 }
 
+/// What this node judges commands by that leave no record.
+pub(crate) fn judge(member: &Member) -> Judge<'_> {
+    Judge {
+        roster: &member.roster,
+        provider: member.provider.as_ref(),
+        shown: &member.shown,
+        store: &member.store,
+        consensus: &member.consensus,
+    }
+}
+
 /// Proposes an entry at this node, which must lead.
 pub(crate) async fn propose_here(member: &Arc<Member>, kind: u16, bytes: Bytes) -> Result<v1::Submitted, v1::Error> {
     if let Some(code) = member.standing().ended() {
@@ -125,14 +136,7 @@ pub(crate) async fn propose_here(member: &Arc<Member>, kind: u16, bytes: Bytes) 
     higher_level(member, levels::needed_for_size(bytes.len()))?;
     if kind == Kind::Command.number() {
         few_fields(&bytes)?;
-        let judge = Judge {
-            roster: &member.roster,
-            provider: member.provider.as_ref(),
-            shown: &member.shown,
-            store: &member.store,
-            consensus: &member.consensus,
-        };
-        if let Some(told) = judge.told(&bytes).await.map_err(crate::release::broken)? {
+        if let Some(told) = judge(member).told(&bytes).await.map_err(crate::release::broken)? {
             return Ok(told);
         }
     }
@@ -211,9 +215,9 @@ pub(crate) async fn submit(
     } {
         return Ok(lie);
     }
-    let (leader, mut submitted) = led(member, Kind::Command, encoded).await?;
+    let (leader, mut submitted) = led(member, Kind::Command, encoded.clone()).await?;
     if leader != member.node {
-        submitted = outcomes::own_word(member, &parsed.id(), submitted).await?;
+        submitted = outcomes::own_word(member, &parsed.id(), &encoded, submitted).await?;
     }
     let outcome = submitted.outcome.clone().unwrap_or_default();
     if outcome.code != 0 {

@@ -40,7 +40,11 @@ impl Judge<'_> {
         self.judge(payload)
     }
 
-    fn judge(&self, payload: &Bytes) -> Result<Option<v1::Submitted>, Fault> {
+    /// The same by this node's own state, whoever leads.
+    ///
+    /// # Errors
+    /// [`Fault`].
+    pub fn judge(&self, payload: &Bytes) -> Result<Option<v1::Submitted>, Fault> {
         let shown = self.shown.load();
         let rules = Rules {
             roster: self.roster,

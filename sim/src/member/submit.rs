@@ -78,20 +78,23 @@ fn unknown() -> v1::Error {
     error(Code::OutcomeUnknown, "the command may or may not have been committed")
 }
 
+fn judge(member: &Member) -> Judge<'_> {
+    Judge {
+        roster: &member.site.roster,
+        provider: member.site.provider.as_ref(),
+        shown: &member.shown,
+        store: &member.store,
+        consensus: &member.consensus,
+    }
+}
+
 /// Proposes an entry at this node, which must lead.
 pub(super) async fn propose_here(member: &Arc<Member>, kind: u16, bytes: Bytes) -> Result<v1::Submitted, v1::Error> {
     if let Some(code) = member.refusal() {
         return Err(error(code, format!("node {} does not serve", member.node)));
     }
     if kind == Kind::Command.number() {
-        let judge = Judge {
-            roster: &member.site.roster,
-            provider: member.site.provider.as_ref(),
-            shown: &member.shown,
-            store: &member.store,
-            consensus: &member.consensus,
-        };
-        if let Some(told) = judge.told(&bytes).await.map_err(|fault| broken(&fault))? {
+        if let Some(told) = judge(member).told(&bytes).await.map_err(|fault| broken(&fault))? {
             return Ok(told);
         }
     }
@@ -131,9 +134,9 @@ pub(super) async fn submit(
         return Err(error(Code::WrongCluster, "another cluster's"));
     }
     known(member, client_key)?;
-    let (leader, mut submitted) = led(member, Kind::Command, encoded).await?;
+    let (leader, mut submitted) = led(member, Kind::Command, encoded.clone()).await?;
     if leader != member.node {
-        submitted = own_word(member, &parsed.id(), submitted).await?;
+        submitted = own_word(member, &parsed.id(), &encoded, submitted).await?;
     }
     let outcome = submitted.outcome.clone().unwrap_or_default();
     if outcome.code != 0 {
@@ -161,16 +164,23 @@ pub(super) async fn submit(
 }
 
 /// What another node says of a command, put in this node's own words.
-async fn own_word(member: &Arc<Member>, command: &CommandId, told: v1::Submitted) -> Result<v1::Submitted, v1::Error> {
+async fn own_word(
+    member: &Arc<Member>,
+    command: &CommandId,
+    payload: &Bytes,
+    told: v1::Submitted,
+) -> Result<v1::Submitted, v1::Error> {
     let code = told.outcome.as_ref().map_or(0, |outcome| outcome.code);
-    if Code::from_number(code).is_some_and(may_leave_no_record) {
-        return Ok(told);
-    }
     let request = v1::OutcomesRequest {
         commands: vec![command.to_message()],
         min_index: told.index,
     };
     let recorded = outcomes(member, request).await?.outcomes.pop().unwrap_or_default();
+    if Code::from_number(code).is_some_and(may_leave_no_record) {
+        let own = judge(member).judge(payload).map_err(|fault| broken(&fault))?;
+        let alike = |own: &v1::Submitted| own.outcome.as_ref().is_some_and(|outcome| outcome.code == code);
+        return own.filter(|own| own.repeated || alike(own)).ok_or_else(unknown);
+    }
     let outcome = recorded.outcome.ok_or_else(unknown)?;
     if recorded.chain.is_empty() {
         return Err(unknown());
