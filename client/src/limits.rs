@@ -8,6 +8,9 @@ pub const HOSTS_MAX: usize = 16;
 /// Largest identity file, bytes: a PKCS#8 key, two ids and a name have about 700.
 pub const IDENTITY_FILE_BYTES_MAX: usize = 16 * 1024;
 
+/// How long those who have not told log time are waited for once t nodes have.
+pub const OTHERS_WITHIN: Duration = Duration::from_millis(250);
+
 /// How long nodes may take to reach the highest state index shown before a read fails (custody.md, "Reading", 3).
 pub const FRESH_WITHIN: Duration = Duration::from_secs(2);
 

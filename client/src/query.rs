@@ -4,7 +4,7 @@
 use crate::client::{Client, Inner};
 use crate::error::{Error, Misdeed};
 use crate::hello::Boot;
-use crate::limits::FRESH_WITHIN;
+use crate::limits::{FRESH_WITHIN, OTHERS_WITHIN};
 use crate::node::{Failure, Node};
 use crate::round::{Event, Round, Standing, standing};
 use crate::submit::Submitted;
@@ -371,6 +371,15 @@ impl Inner {
 
     /// What each node says of itself; on the way, who leads and what time the log has.
     pub(crate) async fn status(self: &Arc<Self>) -> Vec<(u16, Result<v1::StatusReply, Error>)> {
+        self.statuses(None).await
+    }
+
+    /// Learns log time anew. A node that says nothing is not waited for: one that has misled this client about the time would go on to.
+    pub(crate) async fn ask_the_time(self: &Arc<Self>) {
+        self.statuses(Some(OTHERS_WITHIN)).await;
+    }
+
+    async fn statuses(self: &Arc<Self>, patience: Option<Duration>) -> Vec<(u16, Result<v1::StatusReply, Error>)> {
         let bytes = encode(Kind::Status(v1::StatusRequest {}));
         let within = self.net.options.request_timeout;
         let mut asking = JoinSet::new();
@@ -379,8 +388,18 @@ impl Inner {
             asking.spawn(async move { (node.index, ask::<v1::StatusReply>(node, bytes, within).await) });
         }
         let mut answers = Vec::with_capacity(self.nodes.len());
-        while let Some(joined) = asking.join_next().await {
+        let mut until: Option<tokio::time::Instant> = None;
+        loop {
+            let joined = match until {
+                Some(until) => tokio::time::timeout_at(until, asking.join_next()).await.unwrap_or(None),
+                None => asking.join_next().await,
+            };
+            let Some(joined) = joined else { break };
             answers.extend(joined.ok());
+            let said = answers.iter().filter(|(_, answer)| answer.is_ok()).count();
+            if let Some(patience) = patience.filter(|_| until.is_none() && said >= self.threshold()) {
+                until = Some(tokio::time::Instant::now() + patience);
+            }
         }
         answers.sort_by_key(|(node, _)| *node);
         let replies = answers.iter().filter_map(|(_, answer)| answer.as_ref().ok());
@@ -393,9 +412,12 @@ impl Inner {
             .map(|reply| reply.log_time_ms)
             .collect();
         times.sort_unstable();
-        // The lower median: no single node can put it beyond the others'.
+        // The lower median: no single node can put it beyond the others'. Fewer than t may be one that does.
         if let Some(time) = times.get(times.len().saturating_sub(1) / 2) {
-            self.clock.heard(*time);
+            match times.len() >= self.threshold() {
+                true => self.clock.heard(*time),
+                false => self.clock.heard_from_one(*time),
+            }
         }
         answers
             .into_iter()

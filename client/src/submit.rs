@@ -85,7 +85,7 @@ impl Inner {
             match self.submit(what, &command, Level::Committed).await? {
                 Settled::Done(submitted) => return Ok(submitted),
                 Settled::Refused(error) if error.code == Code::Expired && std::mem::take(&mut again) => {
-                    self.status().await;
+                    self.ask_the_time().await;
                 }
                 Settled::Refused(error) => return Err(error),
             }

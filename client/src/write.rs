@@ -181,6 +181,14 @@ fn check_size(what: &str, found: usize, most: usize) -> Result<(), Error> {
     Ok(())
 }
 
+/// Whether a write may have failed because its author was told wrongly what stands at the path.
+fn hangs_on_what_stands_there(code: Code) -> bool {
+    matches!(
+        code,
+        Code::Conflict | Code::Exists | Code::NotFound | Code::Malformed | Code::CasRequired
+    )
+}
+
 /// Lets whoever won a conflict go ahead, for a moment that differs from writer to writer.
 pub(crate) async fn pause(attempt: u32) {
     let most_ms = 4 << attempt.min(6);
@@ -196,22 +204,42 @@ impl Inner {
         known: &mut Option<Known>,
     ) -> Result<Put, Error> {
         let (mut conflicts, mut sessions, mut expired) = (0, 0, 0);
+        // Whether one node alone has said what stands there. Whoever answered first may have been behind, or lied: then t nodes are asked
+        // before anything that came of it is told.
+        let (mut one_word, mut ask_more) = (false, false);
         loop {
             let at = match *known {
                 Some(at) => at,
-                // Whoever answered first may have been behind, or lied.
-                None if conflicts > 0 => self.resolve(path).await?.known,
-                None => self.resolve_quickly(path).await?,
+                None if ask_more || conflicts > 0 => {
+                    one_word = false;
+                    self.resolve(path).await?.known
+                }
+                None => {
+                    one_word = true;
+                    match self.resolve_quickly(path).await {
+                        Err(error) if error.code == Code::NodeAtFault => {
+                            ask_more = true;
+                            continue;
+                        }
+                        found => found?,
+                    }
+                }
             };
             // What is known holds again only once this write is known to be applied.
             *known = None;
-            if let Some(cas) = options.cas
-                && at.latest == 0
-                && cas != 0
-            {
-                return Err(conflict(path, cas));
+            let attempt = match options.cas {
+                Some(cas) if at.latest == 0 && cas != 0 => Err(conflict(path, cas)),
+                _ => self.attempt(path, value, options, at).await,
+            };
+            let failure = match &attempt {
+                Ok(Attempt::Again { session: false, error } | Attempt::Refused(error)) | Err(error) => Some(error.code),
+                Ok(Attempt::Put(_) | Attempt::Again { .. } | Attempt::Expired(_)) => None,
+            };
+            if one_word && failure.is_some_and(hangs_on_what_stands_there) {
+                ask_more = true;
+                continue;
             }
-            match self.attempt(path, value, options, at).await? {
+            match attempt? {
                 Attempt::Put(put) => {
                     *known = Some(Known {
                         latest: put.version,
@@ -238,7 +266,7 @@ impl Inner {
                     if expired > 1 {
                         return Err(error);
                     }
-                    self.status().await;
+                    self.ask_the_time().await;
                     *known = Some(at);
                 }
                 Attempt::Refused(error) => return Err(error),

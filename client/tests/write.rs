@@ -333,6 +333,43 @@ async fn told_without_effect(code: u32) {
     }
 }
 
+/// With a version that another one must follow, the caller was told that somebody else wrote; without, that none can follow.
+#[tokio::test]
+async fn what_one_node_makes_up_of_a_path_keeps_nobody_from_writing_there() {
+    for liar in 1..=3 {
+        for latest in [u64::MAX, 0, 7] {
+            let cluster = Cluster::start(3).await;
+            let client = cluster.client().await;
+            client.put(PATH, b"value", PutOptions::default()).await.unwrap();
+            cluster.behave(liar, |node| node.latest = Some(latest));
+            for (version, cas) in [(2, None), (3, Some(2))] {
+                // Another client knows nothing of the path yet.
+                let client = cluster.client().await;
+                let options = PutOptions {
+                    cas,
+                    ..PutOptions::default()
+                };
+                let put = client.put(PATH, b"value", options).await;
+                assert_eq!(put.unwrap().version, version, "{latest} of {liar}");
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_node_that_tells_a_wrong_time_and_then_nothing_does_not_hold_writes_up() {
+    for liar in 1..=3 {
+        let cluster = Cluster::start(3).await;
+        cluster.behave(liar, |node| node.told_ms = Some(0));
+        for _ in 0..4 {
+            let client = cluster.client().await;
+            let since = Instant::now();
+            client.put(PATH, b"value", PutOptions::default()).await.unwrap();
+            assert!(since.elapsed() < options().request_timeout, "{:?}", since.elapsed());
+        }
+    }
+}
+
 #[tokio::test]
 async fn settings_that_one_node_makes_up_are_not_written_back() {
     for liar in 1..=3 {

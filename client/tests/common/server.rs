@@ -156,6 +156,10 @@ pub struct Behaviour {
     pub never_confirms: bool,
     /// Says of commands that they had this outcome (0: done), without applying them.
     pub lies_about_writes: Option<u32>,
+    /// Says that secrets have this version as their latest.
+    pub latest: Option<u64>,
+    /// Says that it is this late, ms, and nothing when it is asked how it stands.
+    pub told_ms: Option<u64>,
     /// Says that secrets have these settings.
     pub settings: Option<v1::SecretSettings>,
     /// Changes what it tells watches.
@@ -368,6 +372,9 @@ impl Shared {
         if !self.log.lock().unwrap().principals.contains_key(&client_key) {
             return Some((refusal(Code::UnknownKey, "the key is not registered", 0), None));
         }
+        if matches!(kind, Kind::Status(_)) && behaviour.told_ms.is_some() {
+            return None;
+        }
         let Some(upto) = self.catch_up(min_index, behaviour) else {
             return Some((refusal(Code::NotFresh, "not caught up", 0), None));
         };
@@ -489,9 +496,11 @@ impl Shared {
                     tenant: Bytes::copy_from_slice(log.roster.first_tenant.bytes()),
                     principal: Bytes::copy_from_slice(&principal.id),
                     secret: found.map(|v| v.stored.secret.clone()).unwrap_or_default(),
-                    latest: found.map_or(0, |v| v.stored.version),
+                    latest: behaviour
+                        .latest
+                        .unwrap_or_else(|| found.map_or(0, |v| v.stored.version)),
                     settings: behaviour.settings,
-                    log_time_ms: log.now_ms,
+                    log_time_ms: behaviour.told_ms.unwrap_or(log.now_ms),
                     name: principal.name.clone(),
                     state_index: upto,
                     ..v1::ResolveReply::default()
