@@ -33,7 +33,9 @@ pub(crate) fn file(path: &std::path::Path, error: &io::Error) -> Error {
 
 /// Prints an error to stderr.
 pub(crate) fn show(error: &Error) {
-    let text = error.to_string();
+    // Nodes' words are in it.
+    let lines: Vec<String> = error.to_string().lines().map(printable).collect();
+    let text = lines.join("\n");
     let mut stderr = io::stderr().lock();
     // If stderr is gone, the exit code still tells; there is nobody left to tell more.
     let _ = writeln!(stderr, "{}", paint(&text, colour(stderr.is_terminal())));

