@@ -18,7 +18,7 @@ use symbolon_wire::v1;
 const HEADS_PER_NODE: usize = 512;
 
 /// Heads of states that were replaced that are kept. One comes to be with each telling at most, so each is told so many times.
-const LEFT_MAX: usize = 16;
+const LEFT_MAX: usize = 4;
 
 /// What a received head, or an own one, leads to.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -318,7 +318,8 @@ impl Heads {
     }
 
     /// What is passed on: of each node the newest head, and the newest that this node has reached, which one far ahead
-    /// must not hide; the one by which it supports this node; those where it is contested, or its state was replaced; of excluded nodes what proves it.
+    /// must not hide; the one by which it supports this node; those where this node is contested, or its state was replaced; of
+    /// excluded nodes what proves it.
     pub fn newest(&self) -> Vec<Told> {
         let named: BTreeSet<u64> = self.contested.iter().chain(self.left.keys()).copied().collect();
         let newest = self.signed.iter().flat_map(|(node, heads)| {

@@ -520,7 +520,7 @@ fn a_state_is_replaced_once_t_nodes_agree_with_the_log_up_to_its_end() {
     for index in 8..100 {
         heads.leave(head(1, index, A));
     }
-    assert_eq!(heads.left().count(), 16);
+    assert_eq!(heads.left().count(), 4);
 }
 
 #[test]

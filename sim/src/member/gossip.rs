@@ -88,7 +88,7 @@ fn own_head(member: &Member, index: u64) -> Option<v1::Head> {
 
 /// Tells all nodes this node's head and the others', and where it needs to know theirs.
 fn tell(member: &Arc<Member>, head: v1::Head) {
-    let (mut told, mut contested, mut own) = {
+    let (newest, mut contested, mut own) = {
         let heads = lock(&member.heads);
         let left = Vec::from_iter(heads.left().filter(|left| left.index != head.index).cloned());
         (heads.newest(), Vec::from_iter(heads.asks()), left)
@@ -100,10 +100,11 @@ fn tell(member: &Arc<Member>, head: v1::Head) {
     let boot = Some(Arc::new(member.statement.clone()));
     // What the log was before a snapshot took its place no later head tells.
     own.push(head);
-    told.extend(own.into_iter().map(|head| Told {
+    let own = own.into_iter().map(|head| Told {
         head,
         boot: boot.clone(),
-    }));
+    });
+    let told = own.chain(newest).collect();
     let (heads, boots) = pass_on(told);
     let snapshots = lock(&member.snapshots).all();
     let gossip = v1::Gossip {
