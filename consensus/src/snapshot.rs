@@ -148,7 +148,7 @@ pub enum SnapshotRefused {
         index: u64,
     },
     /// It is older than what this node has applied.
-    #[error("the snapshot at {index} is not ahead of this node, which has applied {applied}")]
+    #[error("the snapshot at {index} is not ahead of this node, which has applied, or was given, {applied}")]
     Stale {
         /// Its index.
         index: u64,

@@ -124,10 +124,10 @@ async fn watcher(run: &Running) -> Client {
     run.cluster.client(identity, Options::default()).await.unwrap()
 }
 
-/// Decisions about the watcher that node 1 wrote down: action, resource, allowed.
-async fn decisions(run: &Running) -> Vec<(String, String, bool)> {
+/// Decisions about the watcher that a node wrote down: action, resource, allowed.
+async fn decisions(run: &Running, node: u16) -> Vec<(String, String, bool)> {
     let range = symbolon_client::AuditRange::Tail { limit: 1000 };
-    let page = run.operator.audit(1, range).await.unwrap();
+    let page = run.operator.audit(node, range).await.unwrap();
     let leaves = page
         .leaves
         .iter()
@@ -154,15 +154,18 @@ async fn who_may_not_see_a_secret_is_not_told_of_it_and_each_answer_is_written_d
         assert_eq!(next(&mut folder).await.unwrap().path, path);
     }
     assert_eq!(next(&mut secret).await.unwrap().path, "prod/open/key");
-    let written = decisions(&run).await;
-    for decision in [
+    for (action, resource, allowed) in [
         ("readMetadata", "prod/closed/key", false),
         ("list", "prod", true),
         ("readMetadata", "prod/open/key", true),
     ] {
-        let (action, resource, allowed) = decision;
         let decision = (action.to_owned(), resource.to_owned(), allowed);
-        assert!(written.contains(&decision), "{decision:?} in {written:?}");
+        // Two of three nodes answer for the watcher; the third's answer may never be asked for.
+        let mut wrote = 0;
+        for node in 1..=3 {
+            wrote += usize::from(decisions(&run, node).await.contains(&decision));
+        }
+        assert!(wrote >= 2, "{wrote} nodes wrote {decision:?} down\n{}", run.logs());
     }
     run.audit_logs_verify().await;
 }
