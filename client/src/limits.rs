@@ -11,6 +11,9 @@ pub const IDENTITY_FILE_BYTES_MAX: usize = 16 * 1024;
 /// How long those who have not told log time are waited for once t nodes have.
 pub const OTHERS_WITHIN: Duration = Duration::from_millis(250);
 
+/// Log times that lie no further apart are taken for the same: nodes answer from states of about the same moment.
+pub const TIMES_APART_MS_MAX: u64 = 10_000;
+
 /// How long nodes may take to reach the highest state index shown before a read fails (custody.md, "Reading", 3).
 pub const FRESH_WITHIN: Duration = Duration::from_secs(2);
 

@@ -4,7 +4,7 @@
 use crate::client::{Client, Inner};
 use crate::error::{Error, Misdeed};
 use crate::hello::Boot;
-use crate::limits::{FRESH_WITHIN, OTHERS_WITHIN};
+use crate::limits::{FRESH_WITHIN, OTHERS_WITHIN, TIMES_APART_MS_MAX};
 use crate::node::{Failure, Node};
 use crate::round::{Event, Round, Standing, standing};
 use crate::submit::Submitted;
@@ -396,8 +396,7 @@ impl Inner {
             };
             let Some(joined) = joined else { break };
             answers.extend(joined.ok());
-            let said = answers.iter().filter(|(_, answer)| answer.is_ok()).count();
-            if let Some(patience) = patience.filter(|_| until.is_none() && said >= self.threshold()) {
+            if let Some(patience) = patience.filter(|_| until.is_none() && self.agree_on_the_time(&answers)) {
                 until = Some(tokio::time::Instant::now() + patience);
             }
         }
@@ -406,13 +405,9 @@ impl Inner {
         let leader = named_by(self.threshold(), replies.map(|reply| (reply.term, reply.leader)));
         self.leader
             .store(u16::try_from(leader).unwrap_or_default(), Ordering::Relaxed);
-        let mut times: Vec<u64> = answers
-            .iter()
-            .filter_map(|(_, answer)| answer.as_ref().ok())
-            .map(|reply| reply.log_time_ms)
-            .collect();
-        times.sort_unstable();
-        // The lower median: no single node can put it beyond the others'. Fewer than t may be one that does.
+        let times = times(&answers);
+        // The lower median of more than two lies between honest ones' for any one liar; of two, it may be the liar's, but never beyond the
+        // other's. Fewer than t may be one that lies.
         if let Some(time) = times.get(times.len().saturating_sub(1) / 2) {
             match times.len() >= self.threshold() {
                 true => self.clock.heard(*time),
@@ -423,6 +418,15 @@ impl Inner {
             .into_iter()
             .map(|(node, answer)| (node, answer.map_err(Failure::into_error)))
             .collect()
+    }
+
+    /// Whether t nodes name about the same time: then the others are not needed for it.
+    fn agree_on_the_time(&self, answers: &[(u16, Result<v1::StatusReply, Failure>)]) -> bool {
+        let close = |times: &[u64]| match times {
+            [first, .., last] => last - first <= TIMES_APART_MS_MAX,
+            _ => true,
+        };
+        times(answers).windows(self.threshold()).any(close)
     }
 
     /// The first usable answer, with whoever gave it.
@@ -448,6 +452,7 @@ impl Inner {
                         what,
                         needed: 1,
                         answered: 0,
+                        threshold: self.threshold(),
                         blocking: self.blocking(),
                     };
                     return Err(conclude(&tried, failures, Vec::new()));
@@ -553,6 +558,7 @@ impl Inner {
                         what,
                         needed: self.threshold(),
                         answered: shown.len(),
+                        threshold: self.threshold(),
                         blocking: self.blocking(),
                     };
                     return Err(conclude(&tried, failures, Vec::new()));
@@ -560,6 +566,14 @@ impl Inner {
             }
         }
     }
+}
+
+/// The log times that nodes name, ascending.
+fn times(answers: &[(u16, Result<v1::StatusReply, Failure>)]) -> Vec<u64> {
+    let told = answers.iter().filter_map(|(_, answer)| answer.as_ref().ok());
+    let mut times: Vec<u64> = told.map(|reply| reply.log_time_ms).collect();
+    times.sort_unstable();
+    times
 }
 
 /// Who leads, as `threshold` nodes say alike, in the latest term of which they do; 0: nobody.

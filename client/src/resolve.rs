@@ -18,6 +18,18 @@ pub(crate) struct Known {
     pub(crate) latest: u64,
 }
 
+impl Known {
+    /// Whether a write from what `other` says would be the same one: with `cas`, the version that it follows is named.
+    pub(crate) fn writes_alike(self, other: Self, cas: Option<u64>) -> bool {
+        let secret = match (self.latest, other.latest) {
+            (0, 0) => true,
+            (0, _) | (_, 0) => false,
+            _ => self.secret == other.secret,
+        };
+        self.tenant == other.tenant && secret && (cas.is_some() || self.latest == other.latest)
+    }
+}
+
 /// What stands at a path: what a write needs, and what a change of metadata needs beside it.
 pub(crate) struct Resolved {
     pub(crate) known: Known,
@@ -37,6 +49,7 @@ impl Inner {
         };
         let reply: v1::ResolveReply = self.agreed(&what(path), asking).await?;
         let bad = |error: symbolon_wire::command::CommandError| Error::new(Code::Internal, error.to_string());
+        // Its log time is no part of what t nodes say alike: that of the answer at hand may be one liar's.
         let principal = PrincipalId(fixed("principal", &reply.principal).map_err(bad)?);
         let own = self.net.identity.principal();
         if principal != own {
@@ -57,12 +70,12 @@ impl Inner {
         if reply.principal != self.net.identity.principal().bytes().as_slice() {
             return Ok(self.resolve(path).await?.known);
         }
+        self.clock.heard_from_one(reply.log_time_ms);
         let resolved = self.resolved(&reply);
         Ok(resolved.map_err(|_| Error::at_fault(node, Misdeed::NotAnAnswer))?.known)
     }
 
     fn resolved(&self, reply: &v1::ResolveReply) -> Result<Resolved, symbolon_wire::command::CommandError> {
-        self.clock.heard_from_one(reply.log_time_ms);
         let secret = match reply.secret.len() {
             0 => SecretId(rand::random()),
             _ => SecretId(fixed("secret", &reply.secret)?),

@@ -9,6 +9,7 @@ use crate::error::{Error, Misdeed};
 use crate::limits::{COMMAND_LARGE_FROM, LARGE_WITHIN, RETRY_PAUSE, RETRY_PAUSE_MAX};
 use crate::node::{Failure, Node};
 use crate::round::{Event, Round};
+use crate::spare::Spare;
 use crate::verdict::{Tried, about_the_request, conclude, refusal};
 use bytes::Bytes;
 use std::sync::Arc;
@@ -140,18 +141,17 @@ impl Inner {
             let bytes = encode(command, asked);
             let mut offered = self.offer(&bytes, asked, until).await;
             doubt |= offered.doubt;
-            while let Some((node, recorded)) = offered.answer.take() {
+            if let Some((mut node, mut recorded)) = offered.answer.take() {
                 let confirmed = match recorded.leaves_record() {
                     true => self.confirmed(&id, node, &recorded, until).await,
-                    false => match self.seconded(&bytes, node, until).await {
+                    false => match self.seconded(&id, &bytes, (node, &mut recorded), until).await {
                         Seconded::Alike => Ok(()),
                         Seconded::Nobody(failures) => Err(failures),
                         Seconded::Otherwise(other, answer) => {
                             doubt = true;
                             self.disbelieve(node);
-                            offered.failures.push((node, claimed(&recorded)));
-                            offered.answer = Some((other, answer));
-                            continue;
+                            (node, recorded) = (other, answer);
+                            Ok(())
                         }
                     },
                 };
@@ -188,6 +188,7 @@ impl Inner {
                     what,
                     needed: 1,
                     answered: 0,
+                    threshold: self.threshold(),
                     blocking: self.blocking(),
                 };
                 return Err(conclude(&tried, offered.failures, Vec::new()));
@@ -199,11 +200,7 @@ impl Inner {
 
     /// Offers the bytes to one node after the other, the one that leads first, one more whenever that takes long.
     async fn offer(self: &Arc<Self>, bytes: &Bytes, level: Level, until: Instant) -> Offered {
-        let options = &self.net.options;
-        let (within, spare) = match bytes.len() > COMMAND_LARGE_FROM {
-            true => (options.request_timeout.max(LARGE_WITHIN), &self.spares.large_commands),
-            false => (options.request_timeout, &self.spares.commands),
-        };
+        let (within, spare) = self.pace(bytes);
         let ask = |node: Arc<Node>| {
             let bytes = bytes.clone();
             // What is left when this one is asked: the others were asked before, and took their time.
@@ -242,25 +239,52 @@ impl Inner {
         }
     }
 
+    /// How long a node may take to answer a command of these bytes, and when another is asked beside it.
+    fn pace(&self, bytes: &Bytes) -> (Duration, &Spare) {
+        let options = &self.net.options;
+        match bytes.len() > COMMAND_LARGE_FROM {
+            true => (options.request_timeout.max(LARGE_WITHIN), &self.spares.large_commands),
+            false => (options.request_timeout, &self.spares.commands),
+        }
+    }
+
     /// What t - 1 others say of a command that one node refuses and of which nobody keeps a record. It might be made up, and the command
-    /// logged later; so they are given it, and each says what comes of it.
-    async fn seconded(self: &Arc<Self>, bytes: &Bytes, by: u16, until: Instant) -> Seconded {
+    /// logged later; so they are given it, and each says what comes of it. One that claims otherwise has to be confirmed: it may lie, too.
+    async fn seconded(
+        self: &Arc<Self>,
+        id: &CommandId,
+        bytes: &Bytes,
+        (by, refused): (u16, &mut Recorded),
+        until: Instant,
+    ) -> Seconded {
         let mut needed = self.threshold().saturating_sub(1);
-        let within = self.net.options.request_timeout;
+        let (within, spare) = self.pace(bytes);
         let ask = |node: Arc<Node>| {
             let bytes = bytes.clone();
             let left = until.saturating_duration_since(Instant::now());
             async move { take(&node, bytes, left.min(within)).await }
         };
-        let mut round = Round::new(self.ranked(&[by]), &self.spares.commands);
+        let mut round = Round::new(self.ranked(&[by]), spare);
         for _ in 0..needed {
             round.ask(ask);
         }
         let mut failures = Vec::new();
         while needed > 0 {
             match round.next().await {
-                Event::From(_, Ok(answer)) if !answer.leaves_record() => needed -= 1,
-                Event::From(node, Ok(answer)) => return Seconded::Otherwise(node, answer),
+                Event::From(_, Ok(answer)) if refused.is_refused_alike(&answer) => needed -= 1,
+                Event::From(node, Ok(answer)) => {
+                    let heard = match answer.leaves_record() {
+                        true => self.confirmed(id, node, &answer, until).await,
+                        false => Err(Vec::new()),
+                    };
+                    let Err(contrary) = heard else {
+                        return Seconded::Otherwise(node, answer);
+                    };
+                    self.disbelieve(node);
+                    failures.push((node, claimed(&answer)));
+                    failures.extend(contrary);
+                    round.ask(ask);
+                }
                 Event::From(node, Err(failure)) => {
                     failures.push((node, failure));
                     round.ask(ask);
@@ -344,7 +368,7 @@ fn unconfirmed(what: &str, settled: Settled) -> Error {
 enum Seconded {
     /// As many as count refuse it.
     Alike,
-    /// One has a record of it.
+    /// One has a record of it, as t nodes confirm.
     Otherwise(u16, Recorded),
     /// Too few say anything.
     Nobody(Vec<(u16, Failure)>),
@@ -379,6 +403,20 @@ impl Recorded {
             Self::Done(_) => true,
             Self::Refused { error, .. } => !may_leave_no_record(error.code),
         }
+    }
+
+    /// Whether another refuses it for the same reason, without a record. What to do next is told only as they tell it alike.
+    fn is_refused_alike(&mut self, other: &Self) -> bool {
+        let (Self::Refused { error, .. }, Self::Refused { error: said, .. }) = (self, other) else {
+            return false;
+        };
+        if said.code != error.code || !may_leave_no_record(said.code) {
+            return false;
+        }
+        if said.next != error.next {
+            error.next = None;
+        }
+        true
     }
 
     /// Whether another node has recorded the same.

@@ -53,6 +53,8 @@ pub(crate) struct Tried<'a> {
     pub(crate) needed: usize,
     /// Usable answers.
     pub(crate) answered: usize,
+    /// Nodes that have to say a thing alike before it counts as the cluster's.
+    pub(crate) threshold: usize,
     /// Refusals that decide.
     pub(crate) blocking: usize,
 }
@@ -81,7 +83,7 @@ fn decisive(tried: &Tried<'_>, failures: &[(u16, Failure)]) -> Option<Error> {
     if refusals.len() < tried.blocking {
         return None;
     }
-    let by_t = |code: Code| refusals.iter().filter(|(other, ..)| *other == code).count() >= tried.needed;
+    let by_t = |code: Code| refusals.iter().filter(|(other, ..)| *other == code).count() >= tried.threshold;
     // Between equals the one that says more: a denial has reasons.
     let (.., failure) = refusals
         .iter()
@@ -89,7 +91,7 @@ fn decisive(tried: &Tried<'_>, failures: &[(u16, Failure)]) -> Option<Error> {
     let mut error = failure.error().clone();
     // What to do next is followed like a command: one node alone does not say it.
     let alike = |(.., other): &&(Code, u64, &Failure)| other.error().next == error.next;
-    if refusals.iter().filter(alike).count() < tried.needed {
+    if refusals.iter().filter(alike).count() < tried.threshold {
         error.next = None;
     }
     Some(error)
@@ -128,6 +130,7 @@ mod tests {
         what: "read a/b",
         needed: 2,
         answered: 0,
+        threshold: 2,
         blocking: 2,
     };
 

@@ -207,6 +207,8 @@ impl Inner {
         // Whether one node alone has said what stands there. Whoever answered first may have been behind, or lied: then t nodes are asked
         // before anything that came of it is told.
         let (mut one_word, mut ask_more) = (false, false);
+        // What was refused on that word, and why.
+        let mut doubted: Option<(Known, Error)> = None;
         loop {
             let at = match *known {
                 Some(at) => at,
@@ -227,19 +229,27 @@ impl Inner {
             };
             // What is known holds again only once this write is known to be applied.
             *known = None;
+            if let Some((before, refused)) = doubted.take()
+                && before.writes_alike(at, options.cas)
+            {
+                return Err(refused);
+            }
             let attempt = match options.cas {
-                Some(cas) if at.latest == 0 && cas != 0 => Err(conflict(path, cas)),
-                _ => self.attempt(path, value, options, at).await,
+                Some(cas) if at.latest == 0 && cas != 0 => Attempt::Refused(conflict(path, cas)),
+                // Its errors may tell of a write that stands: it is not made again.
+                _ => self.attempt(path, value, options, at).await?,
             };
-            let failure = match &attempt {
-                Ok(Attempt::Again { session: false, error } | Attempt::Refused(error)) | Err(error) => Some(error.code),
-                Ok(Attempt::Put(_) | Attempt::Again { .. } | Attempt::Expired(_)) => None,
-            };
-            if one_word && failure.is_some_and(hangs_on_what_stands_there) {
+            if one_word
+                && let Attempt::Again { session: false, error } | Attempt::Refused(error) = &attempt
+                && hangs_on_what_stands_there(error.code)
+            {
                 ask_more = true;
+                // A conflict of who did not name a version is no failure yet.
+                let last = matches!(attempt, Attempt::Refused(_)) || options.cas.is_some();
+                doubted = last.then(|| (at, error.clone()));
                 continue;
             }
-            match attempt? {
+            match attempt {
                 Attempt::Put(put) => {
                     *known = Some(Known {
                         latest: put.version,
@@ -283,12 +293,10 @@ impl Inner {
         at: Known,
     ) -> Result<Attempt, Error> {
         let previous = options.cas.unwrap_or(at.latest);
-        let version = previous.checked_add(1).ok_or_else(|| {
-            Error::new(
-                Code::Malformed,
-                format!("{previous} is no version that another can follow"),
-            )
-        })?;
+        let Some(version) = previous.checked_add(1) else {
+            let told = format!("{previous} is no version that another can follow");
+            return Ok(Attempt::Refused(Error::new(Code::Malformed, told)));
+        };
         let lease = self.sessions.lease(self).await?;
         let (roster, identity) = (&self.net.roster, &self.net.identity);
         let author = identity.principal();

@@ -14,7 +14,7 @@ const ODD: u16 = 2;
 
 /// Which nodes answered a read, and that it brought the value.
 async fn read(run: &Running) -> Vec<u16> {
-    let opened = run.reader.get("prod/key", None, "").await.unwrap();
+    let opened = run.read("prod/key", None).await.unwrap();
     assert_eq!(opened.value.expose(), b"x");
     assert!(
         opened

@@ -165,7 +165,7 @@ async fn after_a_revocation_is_acknowledged_a_new_read_gets_nothing() {
     let id = run.reader.identity().principal();
     run.operator.remove(id).await.unwrap();
     for _ in 0..50 {
-        let refused = run.reader.get("prod/key", None, "").await.unwrap_err();
+        let refused = run.read("prod/key", None).await.unwrap_err();
         assert_eq!(refused.code, Code::UnknownKey, "{refused}");
     }
 }
@@ -186,18 +186,12 @@ async fn a_node_whose_token_disappears_seals_itself_within_two_seconds_and_the_o
     })
     .await;
     assert!(sealed < Duration::from_secs(2), "it took {sealed:?}");
-    assert_eq!(
-        run.reader.get("prod/key", None, "").await.unwrap().value.expose(),
-        b"before"
-    );
+    assert_eq!(run.read("prod/key", None).await.unwrap().value.expose(), b"before");
     run.writer
         .put("prod/key", b"after", PutOptions::default())
         .await
         .unwrap();
-    assert_eq!(
-        run.reader.get("prod/key", None, "").await.unwrap().value.expose(),
-        b"after"
-    );
+    assert_eq!(run.read("prod/key", None).await.unwrap().value.expose(), b"after");
 
     // Without its token it does not start again; with it, it does.
     run.cluster.stop(leader).await.unwrap();

@@ -86,7 +86,7 @@ async fn beyond_the_greatest_number_of_versions_old_ones_are_never_read_again_no
     };
     run.writer.set_metadata("prod/key", &keep_two).await.unwrap();
     let gone = async |version: u64| {
-        let refused = run.reader.get("prod/key", Some(version), "").await;
+        let refused = run.read("prod/key", Some(version)).await;
         refused.is_err_and(|error| error.code == Code::NotFound)
     };
     assert!(gone(1).await);

@@ -388,10 +388,12 @@ impl Config {
             return Some(("threads", "between 1 and 256"));
         }
         let entries_min = if self.development { 50 } else { 1_000 };
-        if self.snapshot_entries < entries_min {
+        // Above: two marks, and the entries kept behind them, must lie within what chain values are kept for.
+        if !(entries_min..=100_000).contains(&self.snapshot_entries) {
             return Some((
                 "snapshot_entries",
-                "at least 1000, or 50 with `development = true`: each snapshot reads all records",
+                "between 1000 and 100000, or from 50 with `development = true`: each snapshot reads all records, \
+                 and beyond two of them others can no longer tell what a node's log was",
             ));
         }
         let mib_min = if self.development { 1 } else { 16 };

@@ -139,8 +139,8 @@ struct Work {
     /// Dealings that were found good, by log index, each with the chain value there: what is said of them is of that history.
     good: BTreeMap<u64, Hash>,
     complaints: Vec<(u64, Hash, [u8; 32])>,
-    /// Complained about already in this boot: once is enough.
-    complained: BTreeSet<u64>,
+    /// Complained about already in this boot, with the chain value there as well: once is enough.
+    complained: BTreeSet<(u64, Hash)>,
 }
 
 impl Work {
@@ -154,20 +154,27 @@ impl Work {
         // Of the same state as the record: a snapshot may put another dealing in its place before anything is said.
         let chain = query::pending_chain(&view, index);
         let (record, chain) = match (found, chain) {
-            (Ok(Some((record, _))), Ok(Some(chain))) if record.log_index == index => (record, chain),
+            (Ok(Some((record, _))), Ok(chain)) if record.log_index == index => (record, chain),
             (Ok(_), Ok(_)) => return,
             (Err(fault), _) | (_, Err(fault)) => {
                 return tracing::error!(%fault, index, "a dealing cannot be read");
             }
         };
+        if chain.is_some_and(|chain| self.complained.contains(&(index, chain))) {
+            return;
+        }
         match check(member, &holder, &record) {
             Ok(Some(Checked::Good { at_rest })) => {
+                // Kept also where nothing is left to be said: a restored node finds dealings that it has confirmed before it was.
                 self.writes
                     .push(LocalOp::Put(own_key(&record), Bytes::copy_from_slice(&at_rest)));
-                self.good.insert(index, chain);
+                if let Some(chain) = chain {
+                    self.good.insert(index, chain);
+                }
             }
             Ok(Some(Checked::Complaint { fragment_key })) => {
-                if self.complained.insert(index) {
+                let Some(chain) = chain else { return };
+                if self.complained.insert((index, chain)) {
                     count(&member.counters.complaints);
                     tracing::warn!(index, "the own fragment of a dealing does not check; complaining");
                     self.complaints.push((index, chain, *fragment_key.expose()));
@@ -244,7 +251,7 @@ impl Work {
                 .await
                 .is_err()
             {
-                self.complained.remove(&index);
+                self.complained.remove(&(index, chain));
             }
         }
     }
@@ -266,7 +273,7 @@ impl Work {
                 Err(fault) => return tracing::error!(%fault, "pending dealings cannot be read"),
             };
             for dealing in open {
-                if !self.good.contains_key(&dealing.index) && !self.complained.contains(&dealing.index) {
+                if !self.good.contains_key(&dealing.index) {
                     self.take(member, dealing.index, dealing.secret, dealing.version);
                 }
             }

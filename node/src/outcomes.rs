@@ -20,6 +20,10 @@ const _: () = assert!(OUTCOMES_MAX * 16 * 1024 <= limits::RESPONSE_BYTES_MAX);
 /// How long an index that somebody names is waited for: it was applied elsewhere, so it is about to be here.
 const APPLIES_WITHIN: Duration = Duration::from_secs(1);
 
+/// The same before this node judges for itself what nobody records: whoever judges by an older state differs, and an author with a wrong
+/// clock would be told that the outcome is unknown. Below what clients give a request.
+const JUDGES_WITHIN: Duration = Duration::from_secs(4);
+
 /// Answers what was recorded for commands. Who knows a command's nonce has made it, or was given it to submit.
 pub(crate) async fn outcomes(member: &Member, client_key: &Hash, request: v1::OutcomesRequest) -> Answer {
     known(member, client_key)?;
@@ -32,7 +36,7 @@ pub(crate) async fn outcomes(member: &Member, client_key: &Hash, request: v1::Ou
     }
     let asked: Result<Vec<_>, _> = request.commands.iter().map(CommandId::from_message).collect();
     let asked = asked.map_err(|refused| error(Code::Malformed, refused.to_string(), "update the client"))?;
-    reach(member, request.min_index).await?;
+    reach(member, request.min_index, APPLIES_WITHIN).await?;
     // Before the records are read: what is missing was not applied up to here.
     let state_index = member.consensus.progress().applied();
     let outcomes = asked.iter().map(|command| {
@@ -57,8 +61,10 @@ pub(crate) async fn own_word(
     told: v1::Submitted,
 ) -> Result<v1::Submitted, v1::Error> {
     let code = told.outcome.as_ref().map_or(0, |outcome| outcome.code);
-    reach(member, told.index).await?;
-    if Code::from_number(code).is_some_and(may_leave_no_record) {
+    let unrecorded = Code::from_number(code).is_some_and(may_leave_no_record);
+    let within = if unrecorded { JUDGES_WITHIN } else { APPLIES_WITHIN };
+    reach(member, told.index, within).await?;
+    if unrecorded {
         // Nobody records that. Made up, the command would still count, whenever whoever says so logs it.
         let own = judge(member).judge(payload).map_err(broken)?;
         let alike = |own: &v1::Submitted| own.outcome.as_ref().is_some_and(|outcome| outcome.code == code);
@@ -83,13 +89,13 @@ pub(crate) async fn own_word(
 }
 
 /// Waits until this node has applied `index`, for a while: whoever named it may have made it up.
-async fn reach(member: &Member, index: u64) -> Result<(), v1::Error> {
+async fn reach(member: &Member, index: u64, within: Duration) -> Result<(), v1::Error> {
     if let Some(code) = member.standing().refusal() {
         let message = format!("node {} {}", member.node, member.standing().reason());
         return Err(error(code, message, ""));
     }
     // What was not reached shows in what is recorded.
-    let _ = member.consensus.progress().wait_index(index, APPLIES_WITHIN).await;
+    let _ = member.consensus.progress().wait_index(index, within).await;
     Ok(())
 }
 

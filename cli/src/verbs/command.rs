@@ -177,10 +177,16 @@ fn show(command: &ParsedCommand, settings: &Settings) -> Result<(), Error> {
 fn texts(sources: &[v1::PolicySource]) -> String {
     let lines = sources.iter().flat_map(|source| {
         let heading = format!("\n--- {} ---\n", printable(&source.name));
-        let lines = source.text.lines().map(|line| format!("{}\n", printable(line)));
+        let lines = lines(&source.text).map(|line| format!("{}\n", printable(&line.replace('\t', "    "))));
         std::iter::once(heading).chain(lines)
     });
     lines.collect()
+}
+
+/// Lines as whoever reads policies by machine tells them apart: a carriage return alone ends a comment, too.
+fn lines(text: &str) -> impl Iterator<Item = &str> {
+    text.split_terminator('\n')
+        .flat_map(|line| line.strip_suffix('\r').unwrap_or(line).split('\r'))
 }
 
 /// Whether whoever signs has seen what is signed: it was named by its hash, or is shown and agreed to on a terminal.
@@ -499,7 +505,7 @@ mod tests {
             previous: 1,
             sources: vec![v1::PolicySource {
                 name: "all.cedar".into(),
-                text: "permit(principal, action, resource);\n\u{202e}// hidden".into(),
+                text: "permit(principal, action, resource);\r\n\u{202e}// harmless\rforbid(principal, action, resource);\n".into(),
             }],
         };
         let structured = format!("{:?}", shown(&command(Payload::Policies(policies.clone())), false));
@@ -510,6 +516,14 @@ mod tests {
         let people = texts(&policies.sources);
         assert!(people.contains("\npermit(principal, action, resource);\n"), "{people}");
         assert!(!people.contains('\u{202e}'), "{people}");
+        assert!(
+            people.contains("harmless\nforbid(principal"),
+            "what ends a comment is no part of it: {people}"
+        );
+        assert!(
+            !people.contains('\u{fffd}') || people.matches('\u{fffd}').count() == 1,
+            "{people}"
+        );
 
         let key = symbolon_crypto::sign::SigningKey::generate(&mut rand::rng());
         let key = key.verifying_key();

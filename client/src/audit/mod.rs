@@ -19,7 +19,7 @@ use crate::hello::Boot;
 use crate::limits::{ANCHOR_ATTEMPTS, PROOF_PAUSE};
 use crate::query::{AuditPage, AuditRange};
 use bytes::Bytes;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use symbolon_crypto::Hash;
 use symbolon_crypto::checkpoint::{BadCheckpoint, Checkpoint};
 use symbolon_crypto::merkle::{Frontier, leaf_hash};
@@ -274,19 +274,19 @@ pub async fn verify(client: &Client, node: u16) -> Result<Audited, Error> {
 }
 
 /// The size of a log's anchor, if t nodes say alike what it is, while it moves after some attempts; and all that its node has signed as
-/// anybody shows: root by size.
-async fn anchor(client: &Client, node: u16) -> (Option<u64>, BTreeMap<u64, Hash>) {
-    let mut signed = BTreeMap::new();
+/// anybody shows: sizes and roots.
+async fn anchor(client: &Client, node: u16) -> (Option<u64>, BTreeSet<(u64, Hash)>) {
+    let mut signed = BTreeSet::new();
     for _ in 0..ANCHOR_ATTEMPTS {
-        // Fewer than t that answer say nothing; whoever reads the verdict sees that there was no anchor.
-        let Ok((agreed, heads)) = prove::anchors_of(client, node).await else {
-            break;
-        };
-        signed.extend(heads.into_iter().map(|head| (head.size, head.root)));
-        if let Some(agreed) = agreed {
-            return (Some(agreed.size), signed);
+        let anchors = prove::anchors_of(client, node).await;
+        // One that shows a note is enough to hold the log to it: its own node cannot take that back by saying nothing.
+        signed.extend(anchors.signed.into_iter().map(|head| (head.size, head.root)));
+        match anchors.agreed {
+            Ok(Some(agreed)) => return (Some(agreed.size), signed),
+            Ok(None) => tokio::time::sleep(PROOF_PAUSE).await,
+            // Too few answer for an anchor; whoever reads the verdict sees that there was none.
+            Err(_) => break,
         }
-        tokio::time::sleep(PROOF_PAUSE).await;
     }
     (None, signed)
 }
@@ -343,7 +343,11 @@ async fn walk(
                 }
             }
             let size = verifier.size();
-            if signed.get(&size).is_some_and(|root| *root != verifier.frontier.root()) {
+            let mut here = signed.range((size, [0; 32])..=(size, [u8::MAX; 32])).peekable();
+            if here.peek().is_some() && {
+                let root = verifier.frontier.root();
+                here.any(|(_, signed)| *signed != root)
+            } {
                 return Err(told(Defect::Anchor { size }));
             }
         }
@@ -354,7 +358,7 @@ async fn walk(
         verifier.vouch(&page.boots);
     }
     let mut audited = verifier.finish(&checkpoint).map_err(told)?;
-    if let Some((size, _)) = signed.last_key_value().filter(|(size, _)| **size > audited.size) {
+    if let Some((size, _)) = signed.last().filter(|(size, _)| *size > audited.size) {
         return Err(told(Defect::Anchor { size: *size }));
     }
     audited.anchored = anchored;

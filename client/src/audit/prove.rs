@@ -255,11 +255,19 @@ impl Demand<'_> {
 
 /// The newest anchor of the log that t nodes vouch for alike; `None` if there is none yet.
 pub(super) async fn anchor_of(client: &Client, log: u16) -> Result<Option<Agreed>, Error> {
-    anchors_of(client, log).await.map(|(agreed, _)| agreed)
+    anchors_of(client, log).await.agreed
 }
 
-/// As [`anchor_of`], and all that any node showed: size and root of notes that the log's own node signed, which bind it whoever shows them.
-pub(super) async fn anchors_of(client: &Client, log: u16) -> Result<(Option<Agreed>, Vec<TreeHead>), Error> {
+/// What nodes show of a log's anchor.
+pub(super) struct Anchors {
+    /// As [`anchor_of`].
+    pub(super) agreed: Result<Option<Agreed>, Error>,
+    /// Sizes and roots of notes that the log's own node signed, which bind it whoever shows them.
+    pub(super) signed: Vec<TreeHead>,
+}
+
+/// As [`anchor_of`], and all that any node showed.
+pub(super) async fn anchors_of(client: &Client, log: u16) -> Anchors {
     let request = v1::AnchorRequest {
         node: log.into(),
         min_index: 0,
@@ -303,20 +311,18 @@ pub(super) async fn anchors_of(client: &Client, log: u16) -> Result<(Option<Agre
         });
         said.boots.extend(reply.boots);
     }
-    if answered < threshold
-        && let Some(error) = failures.into_iter().next()
-    {
-        return Err(error);
-    }
     let head = |agreed: &Agreed| TreeHead {
         size: agreed.size,
         root: agreed.root,
     };
     let signed = agreed.values().map(head).collect();
-    let enough = agreed
-        .into_values()
-        .filter(|agreed| agreed.statements.len() >= threshold);
-    Ok((enough.last(), signed))
+    let agreed = match failures.into_iter().next() {
+        Some(error) if answered < threshold => Err(error),
+        _ => Ok(agreed
+            .into_values()
+            .rfind(|agreed| agreed.statements.len() >= threshold)),
+    };
+    Anchors { agreed, signed }
 }
 
 /// Whether a node signed what it says of an anchor, and the log's node the note.

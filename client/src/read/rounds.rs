@@ -193,6 +193,7 @@ impl Reading<'_> {
             what: &self.what,
             needed: self.client.threshold(),
             answered: heard.replies.len(),
+            threshold: self.client.threshold(),
             blocking: self.client.blocking(),
         };
         Err(conclude(&tried, failures, culprits))

@@ -205,6 +205,7 @@ impl Watch {
             what: &self.what,
             needed: self.inner.threshold(),
             answered,
+            threshold: self.inner.threshold(),
             blocking: self.inner.blocking(),
         };
         let failures: Vec<(u16, Failure)> = self

@@ -69,6 +69,7 @@ impl Inner {
                         what,
                         needed: self.threshold(),
                         answered: positions.len(),
+                        threshold: self.threshold(),
                         blocking: self.blocking(),
                     };
                     return Err(conclude(&tried, failures, Vec::new()));

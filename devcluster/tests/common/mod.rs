@@ -97,18 +97,9 @@ impl Running {
         }
     }
 
-    /// Reads, again while nobody can say that it is fresh: between two leaders, whose change a slow disk may bring about; or
-    /// which of two nodes lies, until the third has answered.
+    /// Reads; see [`decided`].
     pub async fn read(&self, path: &str, version: Option<u64>) -> Result<Opened, Error> {
-        let begun = Instant::now();
-        loop {
-            match self.reader.get(path, version, "").await {
-                Err(error)
-                    if matches!(error.code, Code::NotFresh | Code::NoQuorum | Code::Diverged)
-                        && begun.elapsed() < Duration::from_secs(60) => {}
-                read => return read,
-            }
-        }
+        decided(async || self.reader.get(path, version, "").await).await
     }
 
     /// Reads while a node does not answer, so that the client asks the third. A node that stood still for a fixed time would
@@ -138,6 +129,20 @@ impl Running {
             .into_iter()
             .map(|node| format!("--- node {node}\n{}", read(node)))
             .collect()
+    }
+}
+
+/// Does it, again while nobody can say what is fresh: between two leaders, whose change a slow disk may bring about; or which of two
+/// nodes lies, until the third has answered.
+pub async fn decided<T>(mut done: impl AsyncFnMut() -> Result<T, Error>) -> Result<T, Error> {
+    let begun = Instant::now();
+    loop {
+        match done().await {
+            Err(error)
+                if matches!(error.code, Code::NotFresh | Code::NoQuorum | Code::Diverged)
+                    && begun.elapsed() < Duration::from_secs(60) => {}
+            done => return done,
+        }
     }
 }
 

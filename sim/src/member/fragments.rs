@@ -110,7 +110,7 @@ impl Work {
             let chain = query::pending_chain(&view, index);
             (query::version(&view, secret, version), chain)
         };
-        let Ok(Some(chain)) = chain else { return };
+        let Ok(chain) = chain else { return };
         let record = match found {
             Ok(Some((record, _))) if record.log_index == index => record,
             // A store without power reads nothing any more; the task is about to end.
@@ -120,12 +120,16 @@ impl Work {
             Ok(Some(Checked::Good { at_rest })) => {
                 let put = LocalOp::Put(own_key(&record), Bytes::copy_from_slice(&at_rest));
                 self.writes.push(put);
-                self.good.insert(index, chain);
+                if let Some(chain) = chain {
+                    self.good.insert(index, chain);
+                }
             }
             // Every dealer is honest here.
             Ok(Some(Checked::Complaint { .. })) => {
                 member.blame(format!("the own fragment of entry {index} does not check"));
             }
+            // What everybody has confirmed may be older than its session.
+            Ok(None) if chain.is_none() => {}
             Ok(None) => member.blame(format!("the sealing session of entry {index} is gone")),
             Err(_) => {}
         }
