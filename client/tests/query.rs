@@ -13,8 +13,10 @@ use bytes::Bytes;
 use common::{Cluster, impatient, options};
 use std::fs;
 use symbolon_client::{
-    AuditRange, Client, Code, PutOptions, audit, build_command, sign_command, v1, v1::command_body::Payload,
+    AuditRange, Client, Code, Error, PutOptions, audit, build_command, sign_command, v1, v1::command_body::Payload,
 };
+use symbolon_crypto::checkpoint::Checkpoint;
+use symbolon_crypto::merkle::{Tree, leaf_hash};
 use symbolon_wire::Message;
 
 async fn with_secrets() -> (Cluster, Client) {
@@ -213,6 +215,50 @@ async fn a_bad_entry_is_named_by_its_index() {
     assert_eq!(audit::verify(&client, node).await.unwrap_err().audit, Some((node, 7)));
     restore();
     audit::verify(&client, node).await.unwrap();
+}
+
+/// Others hold it to a note that it has signed: it takes that back neither by saying nothing while another one is down, nor by signing
+/// anew.
+#[tokio::test]
+async fn a_log_that_was_rewritten_does_not_verify_though_only_one_other_node_shows_what_it_was() {
+    let (cluster, client) = with_decisions().await;
+    let (node, size) = log_of(&cluster);
+    let keys = |node: u16| cluster.nodes[usize::from(node) - 1].keys.clone();
+    let others: Vec<u16> = (1..=3).filter(|other| *other != node).collect();
+    let shown = |by: u16, log_index: u64| {
+        let leaves = cluster.nodes[usize::from(node) - 1].audit.lock().unwrap().clone();
+        let mut tree = Tree::new();
+        leaves
+            .iter()
+            .take(size - 1)
+            .for_each(|leaf| tree.append(leaf_hash(leaf)));
+        let origin = symbolon_wire::audit::origin(cluster.roster.cluster, node);
+        let note = Checkpoint::new(&origin, tree.size(), tree.root()).unwrap();
+        let (of, by) = (keys(node), keys(by));
+        let said = by
+            .signer(&cluster.roster)
+            .anchored(node, tree.size(), &tree.root(), log_index);
+        v1::AnchorReply {
+            checkpoint: note.sign(&of.checkpoint).into(),
+            log_index,
+            boot_counter: by.boot_counter,
+            signature: Bytes::copy_from_slice(&by.signing.sign(&said)),
+            boots: vec![of.boot(&cluster.roster), by.boot(&cluster.roster)],
+            ..v1::AnchorReply::default()
+        }
+    };
+    let honest = shown(others[0], 10);
+    cluster.behave(others[0], |node| node.anchor = Some(honest));
+    audit::verify(&client, node).await.unwrap();
+
+    leaf(&cluster, node, 3, |leaf| leaf.purpose = "another".to_owned());
+    let broken = |error: &Error| error.code == Code::AuditBroken && error.to_string().contains("anchored");
+    let error = audit::verify(&client, node).await.unwrap_err();
+    assert!(broken(&error), "it says nothing: {error}");
+    let own = shown(node, 20);
+    cluster.behave(node, |node| node.anchor = Some(own));
+    let error = audit::verify(&client, node).await.unwrap_err();
+    assert!(broken(&error), "it signs anew: {error}");
 }
 
 #[tokio::test]

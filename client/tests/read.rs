@@ -272,12 +272,17 @@ async fn what_one_node_says_is_to_be_done_next_is_not_passed_on() {
             ..denial()
         };
         cluster.behave(liar, |node| node.refuse = Some(lie));
-        let refused = get(&client).await.unwrap_err();
-        assert_eq!(
-            (refused.code, refused.next.as_deref()),
-            (Code::Denied, None),
-            "{refused}"
-        );
+        let writer = cluster.client().await;
+        for refused in [
+            get(&client).await.unwrap_err(),
+            writer.put(PATH, b"value", PutOptions::default()).await.unwrap_err(),
+        ] {
+            assert_eq!(
+                (refused.code, refused.next.as_deref()),
+                (Code::Denied, None),
+                "{refused}"
+            );
+        }
     }
 }
 

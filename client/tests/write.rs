@@ -371,6 +371,76 @@ async fn a_node_that_tells_a_wrong_time_and_then_nothing_does_not_hold_writes_up
 }
 
 #[tokio::test]
+async fn a_wrong_time_is_not_believed_because_an_honest_node_is_slow() {
+    for (liar, slow) in [(1, 2), (2, 3), (3, 1)] {
+        let cluster = Cluster::start(3).await;
+        let client = cluster.client().await;
+        client.put(PATH, b"value", PutOptions::default()).await.unwrap();
+        cluster.behave(liar, |node| node.status_ms = Some(0));
+        cluster.behave(slow, |node| node.delay = Duration::from_secs(1));
+        cluster.log.lock().unwrap().now_ms += 3_600_000;
+        let put = client.put(PATH, b"value", PutOptions::default()).await;
+        put.unwrap_or_else(|error| panic!("node {liar} lies: {error}"));
+    }
+}
+
+/// Honest nodes say that it is expired, and the client is to sign it anew: one that claims to have it done keeps nobody from that.
+#[tokio::test]
+async fn a_node_that_claims_to_have_done_what_is_expired_keeps_nobody_from_writing() {
+    // Node 2 leads, and is asked first: a liar that is asked first may have handed the command to anybody.
+    for liar in [1, 3] {
+        let cluster = Cluster::start(3).await;
+        let client = cluster.client().await;
+        client.status().await;
+        client.put(PATH, b"value", PutOptions::default()).await.unwrap();
+        cluster.behave(liar, |node| node.lies_about_writes = Some(0));
+        for version in 2..=4 {
+            cluster.log.lock().unwrap().now_ms += 3_600_000;
+            let put = client.put(PATH, b"value", PutOptions::default()).await;
+            let put = put.unwrap_or_else(|error| panic!("node {liar} lies: {error}"));
+            assert_eq!(put.version, version);
+        }
+    }
+}
+
+/// It stands, or stood: made again, it would be in the place of what others have written since.
+#[tokio::test]
+async fn a_write_whose_version_was_gone_before_it_was_confirmed_is_not_made_again() {
+    for cas in [None, Some(0)] {
+        let cluster = Cluster::start(3).await;
+        cluster.all_behave(|node| node.gone_unconfirmed = true);
+        let options = PutOptions {
+            cas,
+            level: Level::Verified,
+            ..PutOptions::default()
+        };
+        let refused = cluster.client().await.put(PATH, b"value", options).await.unwrap_err();
+        assert_eq!(refused.code, Code::NotFound, "{refused}");
+        assert_eq!(cluster.log.lock().unwrap().versions.len(), 1);
+    }
+}
+
+/// Each costs the log an entry as large as the value.
+#[tokio::test]
+async fn a_write_that_t_nodes_say_is_refused_rightly_is_not_dealt_again() {
+    let cluster = Cluster::start(3).await;
+    cluster
+        .client()
+        .await
+        .put(PATH, b"value", PutOptions::default())
+        .await
+        .unwrap();
+    let before = cluster.log.lock().unwrap().index;
+    let options = PutOptions {
+        cas: Some(7),
+        ..PutOptions::default()
+    };
+    let refused = cluster.client().await.put(PATH, b"value", options).await.unwrap_err();
+    assert_eq!(refused.code, Code::Conflict, "{refused}");
+    assert_eq!(cluster.log.lock().unwrap().index, before + 1);
+}
+
+#[tokio::test]
 async fn settings_that_one_node_makes_up_are_not_written_back() {
     for liar in 1..=3 {
         let cluster = Cluster::start(3).await;

@@ -98,7 +98,7 @@ impl NodeKeys {
         }
     }
 
-    fn signer(&self, roster: &Roster) -> Signer {
+    pub fn signer(&self, roster: &Roster) -> Signer {
         Signer {
             cluster: roster.cluster,
             node: self.index,
@@ -154,12 +154,18 @@ pub struct Behaviour {
     pub refuses_as_errors: bool,
     /// Applies commands, and says that too few nodes have confirmed their fragments.
     pub never_confirms: bool,
+    /// Applies commands, and says that what they wrote was gone before nodes had confirmed it.
+    pub gone_unconfirmed: bool,
+    /// What it shows of another node's audit log.
+    pub anchor: Option<v1::AnchorReply>,
     /// Says of commands that they had this outcome (0: done), without applying them.
     pub lies_about_writes: Option<u32>,
     /// Says that secrets have this version as their latest.
     pub latest: Option<u64>,
     /// Says that it is this late, ms, and nothing when it is asked how it stands.
     pub told_ms: Option<u64>,
+    /// Says that it is this late, ms, when it is asked how it stands.
+    pub status_ms: Option<u64>,
     /// Says that secrets have these settings.
     pub settings: Option<v1::SecretSettings>,
     /// Changes what it tells watches.
@@ -478,6 +484,9 @@ impl Shared {
         if behaviour.never_confirms && submit.level > 0 {
             return Some(refusal(Code::Timeout, "committed, but 1 of 3 have confirmed", 0));
         }
+        if behaviour.gone_unconfirmed && submit.level > 0 {
+            return Some(refusal(Code::NotFound, "committed, but destroyed meanwhile", 0));
+        }
         let outcome = submitted.outcome.clone().unwrap();
         let code = Code::from_number(outcome.code);
         if let Some(code) = code.filter(|_| behaviour.refuses_as_errors) {
@@ -554,7 +563,7 @@ impl Shared {
                 leader: 2,
                 term: 1,
                 applied: upto,
-                log_time_ms: log.now_ms,
+                log_time_ms: behaviour.status_ms.unwrap_or(log.now_ms),
                 tls_group: GROUP.to_owned(),
                 ..v1::StatusReply::default()
             }),
@@ -566,6 +575,7 @@ impl Shared {
                 self.reports.lock().unwrap().push(report);
                 Answer::Reported(v1::Reported {})
             }
+            Kind::Anchor(_) if behaviour.anchor.is_some() => Answer::Anchor(behaviour.anchor.clone().unwrap()),
             Kind::Anchor(_) | Kind::Proof(_) => refusal(Code::UnknownVersion, "an older build", 0),
             Kind::Read(_) | Kind::Submit(_) | Kind::Watch(_) => unreachable!("answered before"),
         }
