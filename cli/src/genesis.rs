@@ -56,8 +56,8 @@ impl Draft {
         &self.hash
     }
 
-    /// Adds, or replaces, the signature of an operator that it names.
-    pub(crate) fn sign(&mut self, identity: &Identity) -> Result<(), Error> {
+    /// Refuses whoever is none of its operators.
+    pub(crate) fn names(&self, identity: &Identity) -> Result<(), Error> {
         let id = identity.principal();
         let named = self.body.operators.iter().any(|operator| {
             operator.id == id.bytes().as_slice() && operator.key == identity.spki() && operator.name == identity.name()
@@ -76,6 +76,13 @@ impl Draft {
             .because(format!("its operators are {}", names.join(", ")))
             .next("choose the operator's identity with --identity"));
         }
+        Ok(())
+    }
+
+    /// Adds, or replaces, the signature of an operator that it names.
+    pub(crate) fn sign(&mut self, identity: &Identity) -> Result<(), Error> {
+        self.names(identity)?;
+        let id = identity.principal();
         let signature = identity.sign(&roster_signature(&self.hash));
         let signature = signature.map_err(|error| local(format!("the identity: {error}")))?;
         self.message

@@ -7,6 +7,7 @@
 //! One verb is one module under `verbs`; each gets [`settings::Settings`] and returns the exit code.
 #![forbid(unsafe_code)]
 
+mod agree;
 mod args;
 mod catalogue;
 mod failure;

@@ -245,7 +245,14 @@ fn a_roster_is_proposed_and_signed_by_its_operators_only() {
     assert_eq!(made.status.code(), Some(0), "{}", text(&made.stderr));
     assert_eq!(world.run(&init).status.code(), Some(1), "a roster is never replaced");
 
-    let refused = world.run(&["init", "sign", "genesis.roster", "--identity", "eve"]);
+    let hash = text(
+        &world
+            .run(&["init", "check", "genesis.roster", "--field", "hash"])
+            .stdout,
+    );
+    let sign =
+        |who: &str, hash: &str| world.run(&["init", "sign", "genesis.roster", "--identity", who, "--hash", hash]);
+    let refused = sign("eve", hash.trim());
     assert_eq!(refused.status.code(), Some(4));
     assert!(text(&refused.stderr).contains("its operators are spiffe://acme/operator/ada"));
 
@@ -257,12 +264,27 @@ fn a_roster_is_proposed_and_signed_by_its_operators_only() {
         )
     };
     assert_eq!(missing(&world), "spiffe://acme/operator/ada, node 1, node 2, node 3\n");
-    assert_eq!(
-        world
-            .run(&["init", "sign", "genesis.roster", "--identity", "ada"])
-            .status
-            .code(),
-        Some(0)
+    let unseen = world.run(&["init", "sign", "genesis.roster", "--identity", "ada"]);
+    for refused in [unseen, sign("ada", &"00".repeat(32))] {
+        assert_eq!(refused.status.code(), Some(2));
+        assert!(
+            text(&refused.stderr).contains("nothing was signed"),
+            "{}",
+            text(&refused.stderr)
+        );
+    }
+    assert_eq!(missing(&world), "spiffe://acme/operator/ada, node 1, node 2, node 3\n");
+    let signed = sign("ada", hash.trim());
+    assert_eq!(signed.status.code(), Some(0), "{}", text(&signed.stderr));
+    let fingerprint = text(
+        &world
+            .run(&["identity", "show", "--identity", "ada", "--field", "fingerprint"])
+            .stdout,
+    );
+    let shown = text(&signed.stdout);
+    assert!(
+        fingerprint.trim().len() == 64 && shown.contains(fingerprint.trim()) && shown.contains("sealing fingerprints"),
+        "{shown}"
     );
     assert_eq!(missing(&world), "node 1, node 2, node 3\n");
     let endpoint = world.run(&["init", "check", "genesis.roster", "--field", "endpoint"]);

@@ -190,6 +190,15 @@ async fn genesis(
             .run()
             .await?,
     );
+    let checked = Step::new(&binaries.cli)
+        .arg("init")
+        .arg("check")
+        .arg(&genesis)
+        .arg("--field")
+        .arg("hash");
+    let checked = checked.run().await?;
+    let hash = checked.stdout.trim().to_owned();
+    ran.push(checked);
     for operator in operators {
         let identity = paths.identity(operator);
         let step = Step::new(&binaries.cli)
@@ -197,7 +206,9 @@ async fn genesis(
             .arg("sign")
             .arg(&genesis)
             .arg("--identity")
-            .arg(&identity);
+            .arg(&identity)
+            .arg("--hash")
+            .arg(&hash);
         ran.push(step.run().await?);
     }
     for node in nodes {

@@ -6,6 +6,7 @@ use crate::token::Token;
 use bytes::Bytes;
 use prost::Message;
 use std::path::{Path, PathBuf};
+use symbolon_crypto::enc::sha256;
 use symbolon_crypto::provider::AwsLc;
 use symbolon_wire::roster::{RosterDraft, RosterError};
 use symbolon_wire::statements::roster_signature;
@@ -48,8 +49,10 @@ pub(crate) fn prepare(config: &Config, out: &Path) -> Result<(), GenesisError> {
     let token = Token::open(config).map_err(RunError::from)?;
     let (identity, sealing) = token.prepare(&config.data).map_err(RunError::from)?;
     let entry = format!(
-        "# Node {} of a Symbolon cluster: public, for `symbolon init`.\nindex = {}\nregion = {:?}\naddress = {:?}\nidentity_key = \"{}\"\nsealing_key = \"{}\"\n",
+        "# Node {} of a Symbolon cluster: public, for `symbolon init`.\n# Fingerprints, as `symbolon init sign` shows them: identity {}, sealing {}\nindex = {}\nregion = {:?}\naddress = {:?}\nidentity_key = \"{}\"\nsealing_key = \"{}\"\n",
         config.node,
+        hex::encode(sha256(&identity)),
+        hex::encode(sha256(&sealing)),
         config.node,
         config.region,
         config.advertised(),

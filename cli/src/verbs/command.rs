@@ -1,7 +1,6 @@
 //! Commands that need several signatures: saved to a file, passed round, signed, submitted. And commands whose outcome
 //! is unknown: the same bytes may be sent again.
 
-use std::io::{BufRead as _, IsTerminal as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -16,7 +15,8 @@ use symbolon_wire::roster::Roster;
 use symbolon_wire::v1::{self, command_body::Payload};
 use symbolon_wire::{Code, Message};
 
-use crate::failure::{Error, file, local, usage};
+use crate::agree::{self, Signing};
+use crate::failure::{Error, file, usage};
 use crate::limits::{COLLECT_WITHIN, EXPIRY_SPARE};
 use crate::output::{Record, printable, say, write_all};
 use crate::progress::while_waiting;
@@ -189,36 +189,15 @@ fn lines(text: &str) -> impl Iterator<Item = &str> {
         .flat_map(|line| line.strip_suffix('\r').unwrap_or(line).split('\r'))
 }
 
-/// Whether whoever signs has seen what is signed: it was named by its hash, or is shown and agreed to on a terminal.
+/// Whether whoever signs has seen what is signed.
 fn agreed(command: &ParsedCommand, path: &Path, body_hash: Option<&str>, settings: &Settings) -> Result<(), Error> {
-    let hash = hex::encode(command.body_hash());
-    let look = || format!("symbolon command show {}", path.display());
-    if let Some(named) = body_hash {
-        if named.eq_ignore_ascii_case(&hash) {
-            return Ok(());
-        }
-        let told = "nothing was signed: the file does not hold the command of that body hash";
-        return Err(usage(told).because(format!("its body hash is {hash}")).next(look()));
-    }
-    let (input, mut output) = (std::io::stdin(), std::io::stderr());
-    if !input.is_terminal() {
-        let told = "nothing was signed: nobody is there to be asked";
-        return Err(usage(told).next(format!(
-            "{}, then symbolon command sign {} --body-hash HASH",
-            look(),
-            path.display()
-        )));
-    }
-    show(command, settings)?;
-    let mut answer = String::new();
-    write!(output, "\nSign this? Type yes to agree: ")
-        .and_then(|()| output.flush())
-        .and_then(|()| input.lock().read_line(&mut answer))
-        .map_err(|error| local(format!("the terminal cannot be read: {error}")))?;
-    match answer.trim() {
-        "yes" => Ok(()),
-        _ => Err(usage("nothing was signed").next(look())),
-    }
+    let signing = Signing {
+        hash: hex::encode(command.body_hash()),
+        what: "the command of that body hash",
+        look: format!("symbolon command show {}", path.display()),
+        named: format!("symbolon command sign {} --body-hash HASH", path.display()),
+    };
+    agree::agreed(&signing, body_hash, settings, || show(command, settings))
 }
 
 /// Signs a change; submits it if one signature is enough, and saves it for the others if it is not.

@@ -6,14 +6,17 @@ use bytes::Bytes;
 use clap::{Args, Subcommand};
 use serde::Deserialize;
 use symbolon_client::Endpoint;
+use symbolon_crypto::enc::sha256;
 use symbolon_wire::v1;
 
+use crate::agree::{self, Signing};
 use crate::failure::{Error, file, local, usage};
 use crate::genesis::Draft;
 use crate::output::{Record, say};
 use crate::session;
 use crate::settings::{Settings, replace_file};
 use crate::times::now_ms;
+use crate::verbs::command::fingerprints;
 use crate::verbs::identity::Public;
 
 #[derive(Debug, Args)]
@@ -21,7 +24,7 @@ use crate::verbs::identity::Public;
     args_conflicts_with_subcommands = true,
     after_help = "Example:\n  symbolon init --operator ada.identity.pub --operator bob.identity.pub --signatures 2 \\\n      \
                   --node node-1.toml --node node-2.toml --node node-3.toml --out genesis.roster\n  \
-                  symbolon init sign genesis.roster --identity ada.identity       # each operator\n  \
+                  symbolon init sign genesis.roster --identity ada.identity       # each operator: shows it and asks\n  \
                   symbolon-node sign-genesis --config node.toml genesis.roster    # on each node\n  \
                   symbolon init check genesis.roster                              # prints the address"
 )]
@@ -56,11 +59,17 @@ struct Propose {
 
 #[derive(Debug, Subcommand)]
 enum Step {
-    /// Add an operator's signature, after looking at what it says
-    #[command(after_help = "Example:\n  symbolon init sign genesis.roster --identity ada.identity")]
+    /// Show what it says, and add an operator's signature if you agree
+    #[command(
+        after_help = "Example:\n  symbolon init sign genesis.roster --identity ada.identity   # shows it and asks\n  \
+                      symbolon init sign genesis.roster --identity ada.identity --hash HASH   # what init check named"
+    )]
     Sign {
         /// The roster
         roster: PathBuf,
+        /// Sign only this, as init check names it, and do not ask
+        #[arg(long, value_name = "HASH")]
+        hash: Option<String>,
     },
     /// Show what it says and who has signed; once all have, its address
     #[command(after_help = "Example:\n  symbolon init check genesis.roster --field endpoint")]
@@ -85,7 +94,7 @@ struct Entry {
 pub(crate) fn init(init: Init, settings: &Settings) -> Result<u8, Error> {
     match init.step {
         None => propose(&init.propose, settings),
-        Some(Step::Sign { roster }) => sign(&roster, settings),
+        Some(Step::Sign { roster, hash }) => sign(&roster, hash.as_deref(), settings),
         Some(Step::Check { roster }) => {
             let draft = load(&roster)?;
             settings.output.one(&shown(&draft)?)?;
@@ -171,9 +180,18 @@ fn node(path: &Path) -> Result<v1::RosterNode, Error> {
     })
 }
 
-fn sign(path: &Path, settings: &Settings) -> Result<u8, Error> {
+fn sign(path: &Path, hash: Option<&str>, settings: &Settings) -> Result<u8, Error> {
     let mut draft = load(path)?;
-    draft.sign(session::identity(settings)?.as_ref())?;
+    let identity = session::identity(settings)?;
+    draft.names(&identity)?;
+    let signing = Signing {
+        hash: hex::encode(draft.hash()),
+        what: "the roster of that hash",
+        look: format!("symbolon init check {}", path.display()),
+        named: format!("symbolon init sign {} --hash HASH", path.display()),
+    };
+    agree::agreed(&signing, hash, settings, || settings.output.one(&shown(&draft)?))?;
+    draft.sign(&identity)?;
     replace_file(path, &draft.encode())?;
     settings.output.one(&shown(&draft)?)?;
     Ok(crate::DONE)
@@ -192,6 +210,7 @@ fn shown(draft: &Draft) -> Result<Record, Error> {
         .iter()
         .map(|node| format!("{} {} {}", node.index, node.address, node.region));
     let operators = body.operators.iter().map(|operator| operator.name.clone());
+    let keys = |keys: Vec<Bytes>| fingerprints(&keys);
     let missing = draft.missing();
     let endpoint = if missing.is_empty() {
         let finished = draft.finish()?;
@@ -206,8 +225,23 @@ fn shown(draft: &Draft) -> Result<Record, Error> {
         .with("cluster", hex::encode(&body.cluster))
         .with("hash", hex::encode(draft.hash()))
         .with("nodes", nodes.collect::<Vec<_>>())
+        .with(
+            "node_fingerprints",
+            keys(body.nodes.iter().map(|node| node.identity_key.clone()).collect()),
+        )
+        .with(
+            "sealing_fingerprints",
+            body.nodes
+                .iter()
+                .map(|node| hex::encode(sha256(&node.sealing_key)))
+                .collect::<Vec<_>>(),
+        )
         .with("threshold", body.threshold)
         .with("operators", operators.collect::<Vec<_>>())
+        .with(
+            "operator_fingerprints",
+            keys(body.operators.iter().map(|operator| operator.key.clone()).collect()),
+        )
         .with("operators_needed", body.operators_needed)
         .with("policy_signatures", body.policy_signatures)
         .with("identity_signatures", body.identity_signatures)

@@ -10,6 +10,7 @@ use base64::engine::general_purpose::STANDARD;
 use clap::Args;
 use symbolon_client::{Level, Opened, PutOptions};
 use symbolon_crypto::secret::SecretBytes;
+use symbolon_policy::is_deceptive;
 use symbolon_wire::Code;
 use symbolon_wire::limits::LIST_MAX;
 use symbolon_wire::path::Path;
@@ -278,13 +279,42 @@ pub(super) fn list_beside(path: &Path) -> String {
 fn write_value(opened: &Opened, path: &str, settings: &Settings) -> Result<(), Error> {
     let bytes = opened.value.expose();
     if settings.output.for_people() {
-        write_bytes(bytes)?;
-        if std::io::stdout().is_terminal() && !bytes.ends_with(b"\n") {
+        if !std::io::stdout().is_terminal() {
+            return write_bytes(bytes);
+        }
+        let (shown, exact) = visible(bytes);
+        write_bytes(shown.as_bytes())?;
+        if !bytes.ends_with(b"\n") {
             write_bytes(b"\n")?;
+        }
+        if !exact {
+            say(
+                "note: what would control the terminal is shown as \\u{..} or \\x..; a pipe or --out FILE gets the bytes as they are",
+            );
         }
         return Ok(());
     }
     settings.output.one(&record(opened, path, settings)?)
+}
+
+/// A value as a terminal may be given it, and whether that is the value itself: its author must not control who reads it.
+fn visible(bytes: &[u8]) -> (Zeroizing<String>, bool) {
+    // Reserved at once: a string that grows leaves copies behind. The longest escape has ten bytes for a character of one to four.
+    let mut shown = Zeroizing::new(String::with_capacity(10 * bytes.len()));
+    let mut exact = true;
+    for chunk in bytes.utf8_chunks() {
+        for character in chunk.valid().chars() {
+            if is_deceptive(character) && !matches!(character, '\n' | '\t') {
+                shown.extend(character.escape_unicode());
+                exact = false;
+            } else {
+                shown.push(character);
+            }
+        }
+        exact &= chunk.invalid().is_empty();
+        shown.extend(chunk.invalid().escape_ascii().map(char::from));
+    }
+    (shown, exact)
 }
 
 fn record(opened: &Opened, path: &str, settings: &Settings) -> Result<Record, Error> {
@@ -364,6 +394,15 @@ pub(crate) async fn list(list: &List, settings: &Settings) -> Result<u8, Error> 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_value_on_a_terminal_shows_what_would_control_it() {
+        let (shown, exact) = visible("line\n\tkey: schlüssel 🔑\n".as_bytes());
+        assert_eq!((shown.as_str(), exact), ("line\n\tkey: schlüssel 🔑\n", true));
+        let (shown, exact) = visible(b"a\x1b]0;title\x07\r\xff\xe2\x80\xaez");
+        assert_eq!(shown.as_str(), r"a\u{1b}]0;title\u{7}\u{d}\xff\u{202e}z");
+        assert!(!exact);
+    }
 
     #[test]
     fn what_may_be_a_value_in_the_place_of_a_path_is_not_repeated() {
