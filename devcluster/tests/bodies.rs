@@ -157,8 +157,8 @@ async fn a_thousand_dawdlers_at_the_http_port_take_few_descriptors_and_a_probe_i
         }
     }
     println!("1,000 dawdlers: {most} descriptors more than before at most");
-    // 64 connections, and what the store opens meanwhile.
-    assert!(most <= 2 * 64, "{most} descriptors");
+    // 64 connections, those of lost places that a busy machine has not closed yet, and what the store opens meanwhile.
+    assert!(most <= 4 * 64, "{most} descriptors");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
