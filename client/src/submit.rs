@@ -271,18 +271,19 @@ impl Inner {
         let mut failures = Vec::new();
         while needed > 0 {
             match round.next().await {
-                Event::From(_, Ok(answer)) if refused.is_refused_alike(&answer) => needed -= 1,
+                Event::From(_, Ok(answer)) if refused.is_refused_alike(&answer) => {
+                    refused.forget_other_advice(&answer);
+                    needed -= 1;
+                }
                 Event::From(node, Ok(answer)) => {
-                    let heard = match answer.leaves_record() {
-                        true => self.confirmed(id, node, &answer, until).await,
-                        false => Err(Vec::new()),
-                    };
-                    let Err(contrary) = heard else {
-                        return Seconded::Otherwise(node, answer);
-                    };
-                    self.disbelieve(node);
                     failures.push((node, claimed(&answer)));
-                    failures.extend(contrary);
+                    if answer.leaves_record() {
+                        let Err(contrary) = self.confirmed(id, node, &answer, until).await else {
+                            return Seconded::Otherwise(node, answer);
+                        };
+                        self.disbelieve(node);
+                        failures.extend(contrary);
+                    }
                     round.ask(ask);
                 }
                 Event::From(node, Err(failure)) => {
@@ -405,18 +406,23 @@ impl Recorded {
         }
     }
 
-    /// Whether another refuses it for the same reason, without a record. What to do next is told only as they tell it alike.
-    fn is_refused_alike(&mut self, other: &Self) -> bool {
-        let (Self::Refused { error, .. }, Self::Refused { error: said, .. }) = (self, other) else {
-            return false;
-        };
-        if said.code != error.code || !may_leave_no_record(said.code) {
-            return false;
+    /// Whether another refuses it for the same reason, without a record.
+    fn is_refused_alike(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Refused { error, .. }, Self::Refused { error: said, .. }) => {
+                said.code == error.code && may_leave_no_record(said.code)
+            }
+            _ => false,
         }
-        if said.next != error.next {
+    }
+
+    /// What is to be done next is followed like a command: it stays only as both tell it.
+    fn forget_other_advice(&mut self, other: &Self) {
+        if let (Self::Refused { error, .. }, Self::Refused { error: said, .. }) = (self, other)
+            && said.next != error.next
+        {
             error.next = None;
         }
-        true
     }
 
     /// Whether another node has recorded the same.
