@@ -274,13 +274,15 @@ pub async fn verify(client: &Client, node: u16) -> Result<Audited, Error> {
 }
 
 /// The size of a log's anchor, if t nodes say alike what it is, while it moves after some attempts; and all that its node has signed as
-/// anybody shows: sizes and roots.
-async fn anchor(client: &Client, node: u16) -> (Option<u64>, BTreeSet<(u64, Hash)>) {
-    let mut signed = BTreeSet::new();
+/// anybody shows: roots by size.
+async fn anchor(client: &Client, node: u16) -> (Option<u64>, BTreeMap<u64, BTreeSet<Hash>>) {
+    let mut signed: BTreeMap<u64, BTreeSet<Hash>> = BTreeMap::new();
     for _ in 0..ANCHOR_ATTEMPTS {
         let anchors = prove::anchors_of(client, node).await;
         // One that shows a note is enough to hold the log to it: its own node cannot take that back by saying nothing.
-        signed.extend(anchors.signed.into_iter().map(|head| (head.size, head.root)));
+        for head in anchors.signed {
+            signed.entry(head.size).or_default().insert(head.root);
+        }
         match anchors.agreed {
             Ok(Some(agreed)) => return (Some(agreed.size), signed),
             Ok(None) => tokio::time::sleep(PROOF_PAUSE).await,
@@ -343,11 +345,8 @@ async fn walk(
                 }
             }
             let size = verifier.size();
-            let mut here = signed.range((size, [0; 32])..=(size, [u8::MAX; 32])).peekable();
-            if here.peek().is_some() && {
-                let root = verifier.frontier.root();
-                here.any(|(_, signed)| *signed != root)
-            } {
+            let other = |root: &Hash| *root != verifier.frontier.root();
+            if signed.get(&size).is_some_and(|roots| roots.iter().any(other)) {
                 return Err(told(Defect::Anchor { size }));
             }
         }
@@ -358,7 +357,7 @@ async fn walk(
         verifier.vouch(&page.boots);
     }
     let mut audited = verifier.finish(&checkpoint).map_err(told)?;
-    if let Some((size, _)) = signed.last().filter(|(size, _)| *size > audited.size) {
+    if let Some((size, _)) = signed.last_key_value().filter(|(size, _)| **size > audited.size) {
         return Err(told(Defect::Anchor { size: *size }));
     }
     audited.anchored = anchored;
