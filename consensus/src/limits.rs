@@ -63,6 +63,9 @@ pub const PROPOSAL_BYTES_MAX: usize = 64 * 1024 * 1024;
 /// the log behind them: whoever lags so far that it needs a snapshot has a state that others can still compare.
 pub const CHAIN_KEPT: u64 = 262_144;
 
+/// Entries between two marks, at most.
+pub const MARK_ENTRIES_MAX: u64 = 100_000;
+
 /// Chain values at multiples of this index are kept for ever.
 pub const CHAIN_STRIDE: u64 = 256;
 
@@ -97,3 +100,4 @@ const _: () = assert!(APPEND_BYTES_MAX + PAYLOAD_BYTES_MAX + APPEND_ENTRIES_MAX 
 const _: () = assert!(CHUNK_BYTES_MAX + RECORD_BYTES_MAX + CHUNK_RECORDS_MAX * 64 < FRAME_BYTES_MAX);
 const _: () = assert!(PAYLOAD_BYTES_MAX < APPLY_BYTES_MAX && PAYLOAD_BYTES_MAX < TAIL_BYTES_MAX);
 const _: () = assert!(CHAIN_KEPT.is_multiple_of(CHAIN_STRIDE));
+const _: () = assert!(2 * MARK_ENTRIES_MAX + LOG_KEPT < CHAIN_KEPT);

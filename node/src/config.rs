@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
+use symbolon_consensus::limits::MARK_ENTRIES_MAX;
 
 /// Largest configuration file, bytes.
 const FILE_BYTES_MAX: u64 = 64 * 1024;
@@ -388,8 +389,7 @@ impl Config {
             return Some(("threads", "between 1 and 256"));
         }
         let entries_min = if self.development { 50 } else { 1_000 };
-        // Above: two marks, and the entries kept behind them, must lie within what chain values are kept for.
-        if !(entries_min..=100_000).contains(&self.snapshot_entries) {
+        if !(entries_min..=MARK_ENTRIES_MAX).contains(&self.snapshot_entries) {
             return Some((
                 "snapshot_entries",
                 "between 1000 and 100000, or from 50 with `development = true`: each snapshot reads all records, \
