@@ -243,9 +243,7 @@ async fn a_node_that_says_done_and_hands_commands_to_nobody_revokes_all_the_same
         let put = run.writer.put(&path, b"value", PutOptions::default()).await;
         put.unwrap_or_else(|error| panic!("{error}\n{}", run.logs()));
         assert_eq!(run.read(&path, None).await.unwrap().value.expose(), b"value");
-        common::decided(async || run.writer.delete(&path, &[]).await)
-            .await
-            .unwrap();
+        common::decided(|| run.writer.delete(&path, &[])).await.unwrap();
         let gone = run.read(&path, None).await.unwrap_err();
         assert_eq!(gone.code, Code::NotFound, "{gone}");
     }

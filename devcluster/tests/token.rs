@@ -4,12 +4,12 @@
 
 mod common;
 
-use common::{Running, running, shared, until};
+use common::{Running, decided, running, shared, until};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
-use symbolon_client::{Code, PutOptions};
+use symbolon_client::PutOptions;
 use symbolon_faults::{TokenFault, TokenShim};
 
 const SOON: Duration = Duration::from_secs(30);
@@ -71,13 +71,7 @@ impl Load {
                 while !stop.load(Ordering::Relaxed) {
                     let begun = Instant::now();
                     if task % 2 == 0 {
-                        loop {
-                            match reader.get("prod/key", None, "").await {
-                                // Between two leaders; how long that takes counts.
-                                Err(error) if matches!(error.code, Code::NotFresh | Code::NoQuorum) => {}
-                                read => break drop(read.unwrap()),
-                            }
-                        }
+                        decided(|| reader.get("prod/key", None, "")).await.unwrap();
                     } else {
                         // While another leader is elected an outcome may stay unknown; how long that takes counts.
                         let _ = writer

@@ -99,7 +99,7 @@ impl Running {
 
     /// Reads; see [`decided`].
     pub async fn read(&self, path: &str, version: Option<u64>) -> Result<Opened, Error> {
-        decided(async || self.reader.get(path, version, "").await).await
+        decided(|| self.reader.get(path, version, "")).await
     }
 
     /// Reads while a node does not answer, so that the client asks the third. A node that stood still for a fixed time would
@@ -134,7 +134,7 @@ impl Running {
 
 /// Does it, again while nobody can say what is fresh: between two leaders, whose change a slow disk may bring about; or which of two
 /// nodes lies, until the third has answered.
-pub async fn decided<T>(mut done: impl AsyncFnMut() -> Result<T, Error>) -> Result<T, Error> {
+pub async fn decided<T, F: Future<Output = Result<T, Error>>>(mut done: impl FnMut() -> F) -> Result<T, Error> {
     let begun = Instant::now();
     loop {
         match done().await {
