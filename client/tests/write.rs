@@ -431,11 +431,7 @@ async fn a_write_that_t_nodes_say_is_refused_rightly_is_not_dealt_again() {
         .await
         .unwrap();
     let before = cluster.log.lock().unwrap().index;
-    let options = PutOptions {
-        cas: Some(7),
-        ..PutOptions::default()
-    };
-    let refused = cluster.client().await.put(PATH, b"value", options).await.unwrap_err();
+    let refused = cluster.client().await.put(PATH, b"value", cas(7)).await.unwrap_err();
     assert_eq!(refused.code, Code::Conflict, "{refused}");
     assert_eq!(cluster.log.lock().unwrap().index, before + 1);
 }

@@ -174,11 +174,10 @@ impl Work {
             }
             Ok(Some(Checked::Complaint { fragment_key })) => {
                 let Some(chain) = chain else { return };
-                if self.complained.insert((index, chain)) {
-                    count(&member.counters.complaints);
-                    tracing::warn!(index, "the own fragment of a dealing does not check; complaining");
-                    self.complaints.push((index, chain, *fragment_key.expose()));
-                }
+                self.complained.insert((index, chain));
+                count(&member.counters.complaints);
+                tracing::warn!(index, "the own fragment of a dealing does not check; complaining");
+                self.complaints.push((index, chain, *fragment_key.expose()));
             }
             Ok(None) => tracing::warn!(index, "the sealing session of a dealing is gone"),
             Err(fault) => tracing::error!(%fault, index, "a dealing cannot be checked"),

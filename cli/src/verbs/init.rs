@@ -210,7 +210,6 @@ fn shown(draft: &Draft) -> Result<Record, Error> {
         .iter()
         .map(|node| format!("{} {} {}", node.index, node.address, node.region));
     let operators = body.operators.iter().map(|operator| operator.name.clone());
-    let keys = |keys: Vec<Bytes>| fingerprints(&keys);
     let missing = draft.missing();
     let endpoint = if missing.is_empty() {
         let finished = draft.finish()?;
@@ -227,7 +226,7 @@ fn shown(draft: &Draft) -> Result<Record, Error> {
         .with("nodes", nodes.collect::<Vec<_>>())
         .with(
             "node_fingerprints",
-            keys(body.nodes.iter().map(|node| node.identity_key.clone()).collect()),
+            fingerprints(body.nodes.iter().map(|node| &node.identity_key)),
         )
         .with(
             "sealing_fingerprints",
@@ -240,7 +239,7 @@ fn shown(draft: &Draft) -> Result<Record, Error> {
         .with("operators", operators.collect::<Vec<_>>())
         .with(
             "operator_fingerprints",
-            keys(body.operators.iter().map(|operator| operator.key.clone()).collect()),
+            fingerprints(body.operators.iter().map(|operator| &operator.key)),
         )
         .with("operators_needed", body.operators_needed)
         .with("policy_signatures", body.policy_signatures)
