@@ -96,7 +96,7 @@ pub(crate) fn advice(code: Code) -> &'static str {
             "Start the nodes (`symbolon dev` for a cluster on this machine), or check the address and the network (QUIC is UDP): `symbolon doctor`."
         }
         Code::NotTheNode => {
-            "Someone answers in a node's place, or the address is of another cluster. Do not go on; compare the genesis hash with your operators."
+            "Someone answers in a node's place, the address is of another cluster, or the node's disk was put back and shows an earlier boot. Do not go on; ask your operators, and compare the genesis hash with theirs."
         }
         Code::NodeAtFault => {
             "The node named is faulty or malicious. The value is safe while t others are honest. Keep the message: it carries signed evidence."

@@ -4,7 +4,6 @@
 mod common;
 
 use common::{Running, running, until};
-use std::path::Path;
 use std::time::{Duration, Instant};
 use symbolon_client::audit::{SignedReply, Wanted, prove};
 use symbolon_client::{Code, PutOptions, Who};
@@ -90,77 +89,6 @@ async fn a_node_that_signs_another_history_of_its_audit_log_is_excluded_with_the
         caught(&run).await
     })
     .await;
-}
-
-/// Whether the node says itself that its log is shorter than others know it.
-async fn contradicted(run: &Running) -> bool {
-    let statuses = run.operator.status().await.into_iter();
-    let mut own = statuses.filter(|(node, _)| *node == LIAR);
-    own.any(|(_, status)| status.is_ok_and(|status| status.audit_fault.contains("this log has")))
-}
-
-/// The one file system call that the standard library lacks.
-fn copy_folder(from: &Path, to: &Path) {
-    std::fs::create_dir_all(to).unwrap();
-    for entry in from.read_dir().unwrap() {
-        let entry = entry.unwrap();
-        let to = to.join(entry.file_name());
-        match entry.file_type().unwrap().is_dir() {
-            true => copy_folder(&entry.path(), &to),
-            false => drop(std::fs::copy(entry.path(), to).unwrap()),
-        }
-    }
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_node_whose_audit_log_was_put_back_is_found_out_and_named() {
-    let mut run = running().await;
-    run.writer.put("prod/key", b"x", PutOptions::default()).await.unwrap();
-    run.cluster.stop(LIAR).await.unwrap();
-    let (data, kept) = (run.cluster.paths().data(LIAR), run.cluster.root().join("old-disk"));
-    copy_folder(&data, &kept);
-    run.cluster.start(LIAR).unwrap();
-    run.cluster.wait_ready(Duration::from_secs(30)).await.unwrap();
-    let receipt = receipt_of_the_liar(&mut run).await;
-    let wanted = Wanted::Receipt(receipt);
-    let proven = prove(&run.reader, &wanted, PROVEN_WITHIN).await;
-    assert!(proven.is_ok(), "{}\n{}", proven.unwrap_err(), run.logs());
-
-    run.cluster.stop(LIAR).await.unwrap();
-    std::fs::remove_dir_all(&data).unwrap();
-    copy_folder(&kept, &data);
-    // Its boot counter went back as well: it is believed only above the last one, so that it is restarted until it is
-    // (docs/operations/backup.md).
-    let mut restarts = 0;
-    loop {
-        run.cluster.start(LIAR).unwrap();
-        let begun = Instant::now();
-        while begun.elapsed() < Duration::from_secs(20) && !contradicted(&run).await {
-            tokio::time::sleep(Duration::from_millis(200)).await;
-        }
-        if contradicted(&run).await {
-            break;
-        }
-        restarts += 1;
-        assert!(restarts < 5, "nothing contradicts its log\n{}", run.logs());
-        run.cluster.stop(LIAR).await.unwrap();
-    }
-
-    let error = prove(&run.reader, &wanted, PROVEN_WITHIN).await.unwrap_err();
-    assert_eq!(error.code, Code::AuditBroken, "{error}");
-    let verified = symbolon_client::audit::verify(&run.operator, LIAR).await;
-    assert_eq!(verified.unwrap_err().code, Code::AuditBroken);
-    // It lost its memory and told no lie: it serves on, and is not excluded.
-    for (node, status) in run.operator.status().await {
-        let status = status.unwrap();
-        assert_eq!(
-            (status.state.as_str(), status.excluded.len()),
-            ("serving", 0),
-            "node {node}"
-        );
-    }
-    run.writer.put("prod/key", b"y", PutOptions::default()).await.unwrap();
-    assert_eq!(run.read("prod/key", None).await.unwrap().value.expose(), b"y");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

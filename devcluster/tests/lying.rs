@@ -96,7 +96,8 @@ async fn statements_as_large_as_a_message_keep_nothing_else_from_being_told() {
     let opened = run.read("prod/key", None).await.unwrap();
     assert_eq!(opened.value.expose(), b"after");
     for node in [1, 2] {
-        for unheard in ["at once", "clock readings were not logged"] {
+        // Too large as a message, and too large as an entry.
+        for unheard in ["at once", "cannot be proposed"] {
             assert!(
                 !log(&run, node).contains(unheard),
                 "node {node}: {unheard}\n{}",

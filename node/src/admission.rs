@@ -81,7 +81,7 @@ async fn ask(member: Arc<Member>, node: u16, answers: mpsc::UnboundedSender<(u16
                 return;
             }
             Ok(peer_response::Result::Error(refused)) => {
-                tracing::info!(node, message = refused.message, "no answer to this boot yet");
+                tracing::info!(node, why = refused.message, "no answer to this boot yet");
             }
             Ok(_) | Err(_) => {}
         }

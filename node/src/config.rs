@@ -514,6 +514,31 @@ mod tests {
     }
 
     #[test]
+    fn snapshots_come_neither_so_often_that_they_are_all_work_nor_so_rarely_that_no_node_can_be_compared() {
+        let parse = |entries: u64, development: bool| {
+            let text = format!(
+                "node = 1\ndata = \"data\"\nlisten = \"127.0.0.1:7601\"\nregion = \"north\"\ndevelopment = {development}\n\
+                 snapshot_entries = {entries}\n[token]\nkind = \"pkcs11\"\nmodule = \"m\"\nlabel = \"x\"\npin_file = \"p\"\n"
+            );
+            Config::parse(Path::new("/etc/symbolon/node.toml"), &text).map_err(|refused| refused.to_string())
+        };
+        for (entries, development) in [(1_000, false), (100_000, false), (50, true), (100_000, true)] {
+            assert!(
+                parse(entries, development).is_ok(),
+                "{entries}: {:?}",
+                parse(entries, development).err()
+            );
+        }
+        for (entries, development) in [(999, false), (100_001, false), (49, true), (100_001, true)] {
+            let refused = parse(entries, development).unwrap_err();
+            assert!(
+                refused.contains("snapshot_entries") && refused.contains("between"),
+                "{refused}"
+            );
+        }
+    }
+
+    #[test]
     fn the_archive_lies_outside_the_data_and_beside_the_file_that_names_it() {
         let text = |folder: &str| {
             format!(

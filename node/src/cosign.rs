@@ -442,7 +442,7 @@ async fn ask(member: &Member, node: u16, offer: v1::Cosign) -> Option<v1::Cosign
     match answered {
         Ok(peer_response::Result::Cosigned(cosigned)) => Some(cosigned),
         Ok(peer_response::Result::Error(refused)) => {
-            tracing::warn!(node, message = refused.message, "a node does not cosign");
+            tracing::warn!(node, why = refused.message, "a node does not cosign");
             None
         }
         // It is down, or does not know of cosigning yet: the next round asks again.

@@ -363,7 +363,7 @@ pub(crate) async fn ticks(member: Arc<Member>) {
             let ticks = lock(&member.readings).together(clocks::boot_ms());
             let payload = v1::Ticks { ticks }.encode_to_vec().into();
             if let Err(refused) = submit::propose_here(&member, Kind::Ticks.number(), payload).await {
-                tracing::warn!(message = refused.message, "clock readings were not logged");
+                tracing::warn!(why = refused.message, "clock readings were not logged");
             }
             raise_level(&member).await;
         } else {
@@ -389,7 +389,7 @@ pub(crate) async fn raise_level(member: &Arc<Member>) {
     }
     let payload = v1::FeatureLevel { level }.encode_to_vec().into();
     if let Err(refused) = submit::propose_here(member, Kind::FeatureLevel.number(), payload).await {
-        tracing::warn!(message = refused.message, level, "the feature level was not raised");
+        tracing::warn!(why = refused.message, level, "the feature level was not raised");
     }
 }
 
@@ -402,7 +402,7 @@ pub(crate) async fn announce(member: Arc<Member>) {
             return;
         }
         if let Err(refused) = submit::propose(&member, Kind::BootKeys, statement.clone()).await {
-            tracing::info!(message = refused.message, "the boot keys are not logged yet");
+            tracing::info!(why = refused.message, "the boot keys are not logged yet");
         }
         tokio::time::sleep(Duration::from_millis(100)).await;
     }

@@ -94,7 +94,7 @@ pub(crate) async fn work(member: Arc<Member>, entries: u64, bytes: u64) {
         if leads && pace.due(member.consensus.progress().describing(), applied, grown) {
             match submit::propose_here(&member, Kind::SnapshotMark.number(), Bytes::new()).await {
                 Ok(done) => pace.follow(done.index, grown),
-                Err(refused) => tracing::warn!(message = refused.message, "no snapshot mark was set"),
+                Err(refused) => tracing::warn!(why = refused.message, "no snapshot mark was set"),
             }
         }
     }
