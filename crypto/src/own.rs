@@ -3,6 +3,7 @@
 //! ```text
 //! KEK        = HKDF(salt "symbolon/v1/kek", ikm K_token ‖ Y, info enc(cluster, node, generation), 32)
 //! state key  32 random bytes, RFC 3394 under KEK
+//! check of E_e = HKDF-Expand(E_e, enc("symbolon/v1/epoch-key-check"), 32)
 //! own fragment at rest = AES-256-GCM(HKDF-Expand(E_e, enc("symbolon/v1/own-fragment", sctx, dd), 32), nonce 0, AAD = dd, s_i ‖ γ_i)
 //! ```
 
@@ -18,6 +19,7 @@ use crate::{
 };
 
 const OWN_FRAGMENT_LABEL: &[u8] = b"symbolon/v1/own-fragment";
+const EPOCH_KEY_CHECK_LABEL: &[u8] = b"symbolon/v1/epoch-key-check";
 const KEK_LABEL: &[u8] = b"symbolon/v1/kek";
 const STATE_LABEL: &[u8] = b"symbolon/v1/state-key";
 
@@ -33,6 +35,13 @@ fn own_fragment_key(epoch_storage_key: &Secret<32>, sctx: &Hash, dd: &Hash) -> S
         sctx
     };
     Prk::from_key(epoch_storage_key).expand_enc(&[OWN_FRAGMENT_LABEL, sctx, dd])
+}
+
+/// Tells an epoch storage key from any other, and nothing more of it.
+#[must_use]
+pub fn epoch_key_check(epoch_storage_key: &Secret<32>) -> Hash {
+    let check: Secret<32> = Prk::from_key(epoch_storage_key).expand_enc(&[EPOCH_KEY_CHECK_LABEL]);
+    *check.expose()
 }
 
 /// Seals a node's own fragment for its disk.

@@ -334,10 +334,12 @@ fn the_example_of_the_sealing_specification_is_true() {
     let kek = own::kek(&k_token, None, &scope.cluster, node, example.number("generation"));
     example.shows("KEK", kek.expose());
     example.shows("wrapped state key", own::wrap(&kek, &state_key).unwrap());
+    let e_0 = secret(example.array("E_0"));
+    example.shows("check of E_0", own::epoch_key_check(&e_0));
     let dealing = story.dealing();
     let at_rest = own::seal_own_fragment(
         &Portable,
-        &secret(example.array("E_0")),
+        &e_0,
         dealing.sctx(),
         dealing.dd(),
         &story.fragments()[usize::from(node) - 1].1,

@@ -55,9 +55,10 @@ const LEAF_S: u64 = 10 * 366 * 24 * 60 * 60;
 const LEAF_BACK_S: u64 = 60 * 60;
 /// Local record: how often this node has booted.
 const BOOTS: &[u8] = &[0x02];
-/// Local records: E_e and the sealing seed of an epoch, wrapped by W_e.
+/// Local records: E_e and the sealing seed of an epoch, wrapped by W_e; what tells E_e from other keys.
 const EPOCH_KEY: u8 = 0x03;
 const EPOCH_SEED: u8 = 0x04;
+const EPOCH_KEY_CHECK: u8 = 0x05;
 
 /// Why a node does not start.
 #[derive(Debug, thiserror::Error)]
@@ -91,6 +92,9 @@ pub(crate) enum RunError {
     /// The epoch's keys are not there.
     #[error("the keys of epoch {0} are missing from the store; restore this node from a backup")]
     EpochKeysMissing(u64),
+    /// The token, or who stands before it, gives another E_e than it was given.
+    #[error("the token does not give back the key of this node's fragments of epoch {0}, but another")]
+    OtherEpochKey(u64),
     /// The store.
     #[error("the store does not open: {0}")]
     Store(#[from] StoreFault),
@@ -196,6 +200,16 @@ async fn epoch_keys(
     let (e_e, seed) = (local.get(&key(EPOCH_KEY))?, local.get(&key(EPOCH_SEED))?);
     if let (Some(e_e), Some(seed)) = (&e_e, &seed) {
         let e_e = token.root.unwrap(&token.wrapping, e_e)?;
+        let check = own::epoch_key_check(&e_e);
+        match local.get(&key(EPOCH_KEY_CHECK))? {
+            Some(kept) if *kept == check => {}
+            Some(_) => return Err(RunError::OtherEpochKey(epoch)),
+            // Earlier builds kept none.
+            None => {
+                let keep = LocalOp::Put(key(EPOCH_KEY_CHECK), Bytes::copy_from_slice(&check));
+                local.write(vec![keep], Durability::Synced).await?;
+            }
+        }
         return Ok((e_e, token.root.unwrap(&token.wrapping, seed)?));
     }
     let mut file = KeyFile::read(&config.data)?;
@@ -204,6 +218,10 @@ async fn epoch_keys(
     let wrapped = token.root.wrap(&token.wrapping, &e_e)?;
     let batch = vec![
         LocalOp::Put(key(EPOCH_KEY), Bytes::copy_from_slice(&wrapped)),
+        LocalOp::Put(
+            key(EPOCH_KEY_CHECK),
+            Bytes::copy_from_slice(&own::epoch_key_check(&e_e)),
+        ),
         LocalOp::Put(key(EPOCH_SEED), Bytes::copy_from_slice(&wrapped_seed)),
     ];
     local.write(batch, Durability::Synced).await?;

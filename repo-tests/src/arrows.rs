@@ -101,7 +101,10 @@ pub const ARROWS: &[(&str, &[&str])] = &[
     ("symbolon-linear", &[]),
     // Makes disks and tokens misbehave, from outside the process under test.
     ("symbolon-faults", &[]),
-    ("symbolon-softhsm-tests", &["symbolon-hsm", "symbolon-crypto"]),
+    (
+        "symbolon-softhsm-tests",
+        &["symbolon-hsm", "symbolon-crypto", "symbolon-faults"],
+    ),
     // Measures anything; nothing depends on it.
     (
         "symbolon-benches",

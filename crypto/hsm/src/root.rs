@@ -103,10 +103,11 @@ pub trait RootOfTrust: Send + Sync + fmt::Debug {
     /// [`RootError::WrongAttributes`] if the key is no signing key; [`RootError::BadSignature`].
     fn sign(&self, label: &KeyLabel, message: &[u8]) -> Result<[u8; SIGNATURE_BYTES], RootError>;
 
-    /// Wraps `secret` by RFC 3394 under a wrapping key.
+    /// Wraps `secret` by RFC 3394 under a wrapping key, and looks that it can be unwrapped.
     ///
     /// # Errors
-    /// [`RootError::WrongAttributes`] if the key is no wrapping key.
+    /// [`RootError::WrongAttributes`] if the key is no wrapping key; [`RootError::WrappedRefused`] if what the token gives
+    /// out does not open to `secret`.
     fn wrap(&self, label: &KeyLabel, secret: &Secret<SECRET_BYTES>) -> Result<Wrapped, RootError>;
 
     /// Opens what [`RootOfTrust::wrap`] made.

@@ -206,7 +206,12 @@ impl RootOfTrust for Pkcs11Root {
     fn wrap(&self, label: &KeyLabel, secret: &Secret<SECRET_BYTES>) -> Result<Wrapped, RootError> {
         self.ask(Operation::Wrap, |session| {
             let key = keys::find_for(session, label, Purpose::Wrapping)?;
-            secrets::wrap(session, key, secret)
+            let wrapped = secrets::wrap(session, key, secret)?;
+            // Once something depends on a secret that was wrapped wrongly, it is too late.
+            if !secrets::unwrap(session, key, label, &wrapped)?.ct_eq(secret) {
+                return Err(RootError::WrappedRefused { label: label.clone() }.into());
+            }
+            Ok(wrapped)
         })
     }
 
