@@ -6,7 +6,8 @@ use crate::error::Error;
 use crate::node::{Failure, Node};
 use crate::query::{ask, encode};
 use crate::round::{Event, Round};
-use crate::submit::Recorded;
+use crate::submit::{Level, Recorded, take};
+use bytes::Bytes;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
@@ -98,6 +99,48 @@ impl Inner {
             }
         }
         Ok(())
+    }
+
+    /// Whether t nodes, `by` among them, say that as many as `level` asks for have confirmed what a write has dealt: others are given the
+    /// same bytes, which count once, and wait for it as the first did.
+    pub(crate) async fn reached(
+        self: &Arc<Self>,
+        level: Level,
+        bytes: &Bytes,
+        (by, recorded): (u16, &Recorded),
+        until: Instant,
+    ) -> bool {
+        let Recorded::Done(done) = recorded else { return true };
+        let mut needed = match level {
+            Level::Committed => 0,
+            Level::Verified | Level::Full => self.threshold().saturating_sub(1),
+        };
+        #[cfg(feature = "sabotage")]
+        if symbolon_sabotage::Bug::OneNodesLevel.on() {
+            needed = 0;
+        }
+        let ask = |node: Arc<Node>| {
+            let bytes = bytes.clone();
+            async move { take(&node, bytes, until.saturating_duration_since(Instant::now())).await }
+        };
+        let mut round = Round::new(self.ranked(&[by]), &self.spares.confirmations);
+        for _ in 0..needed {
+            round.ask(ask);
+        }
+        while needed > 0 {
+            match round.next().await {
+                Event::From(_, Ok(Recorded::Done(other)))
+                    if (other.version, other.record_hash) == (done.version, done.record_hash) =>
+                {
+                    needed -= 1;
+                }
+                Event::From(..) | Event::Slow => {
+                    round.ask(ask);
+                }
+                Event::Idle => return false,
+            }
+        }
+        true
     }
 
     async fn hear(

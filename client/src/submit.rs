@@ -156,8 +156,9 @@ impl Inner {
                     },
                 };
                 let Err(contrary) = confirmed else {
+                    let reached = asked == level && self.reached(asked, &bytes, (node, &recorded), until).await;
                     let settled = settle(what, command, node, recorded, doubt)?;
-                    return if asked == level {
+                    return if reached {
                         Ok(settled)
                     } else {
                         Err(unconfirmed(what, settled))
@@ -460,7 +461,8 @@ fn late(failure: &Failure) -> bool {
     failure.error().code == Code::Timeout
 }
 
-async fn take(node: &Arc<Node>, bytes: Bytes, within: Duration) -> Result<Recorded, Failure> {
+/// Hands the bytes of a command to one node.
+pub(crate) async fn take(node: &Arc<Node>, bytes: Bytes, within: Duration) -> Result<Recorded, Failure> {
     let at_fault = || Failure::AtFault(Error::at_fault(node.index, Misdeed::NotAnAnswer));
     match node.request(bytes, within).await {
         Ok(answered) => match answered.answer {

@@ -569,6 +569,30 @@ async fn a_write_that_is_not_confirmed_in_time_stands_and_says_so() {
     assert_eq!(client.get(PATH, None, "").await.unwrap().value.expose(), b"value");
 }
 
+/// Whoever asked for it relies on it: the value survives the loss of any n - t nodes only once they hold it.
+#[tokio::test]
+async fn that_all_nodes_have_confirmed_takes_the_word_of_t() {
+    for level in [Level::Verified, Level::Full] {
+        for liar in 1..=3 {
+            let cluster = Cluster::start(3).await;
+            let client = cluster.client().await;
+            cluster.all_behave(|node| node.never_confirms = true);
+            cluster.behave(liar, |node| node.never_confirms = false);
+            let options = PutOptions {
+                level,
+                ..PutOptions::default()
+            };
+            let error = client.put(PATH, b"value", options).await.unwrap_err();
+            assert_eq!(error.code, Code::Timeout, "{error}");
+            assert!(
+                error.because[0].contains("it stands all the same, as version 1"),
+                "{error}"
+            );
+            assert_eq!(cluster.log.lock().unwrap().versions.len(), 1, "it is written once");
+        }
+    }
+}
+
 #[tokio::test]
 async fn a_client_whose_clock_is_wrong_writes_by_log_time() {
     let cluster = Cluster::start(3).await;

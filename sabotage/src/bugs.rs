@@ -306,6 +306,9 @@ bugs! {
     "A command is taken for applied when one node says so."
     OneNodesWord "one-nodes-word" at "client/src/confirm.rs" breaks "claim 9"
         Fails "client/tests/write.rs" "a_node_that_says_done_and_hands_the_command_to_nobody_is_not_believed";
+    "One node says for all how many have confirmed a write."
+    OneNodesLevel "one-nodes-level" at "client/src/confirm.rs" breaks "levels verified and full take the word of t nodes"
+        Fails "client/tests/write.rs" "that_all_nodes_have_confirmed_takes_the_word_of_t";
 
     // Lies of a leader, and of a follower.
     "A leader changes a byte of every payload, the same for all others."
