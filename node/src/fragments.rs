@@ -55,16 +55,12 @@ pub(crate) struct Dealt {
 
 /// What the keys of own fragments of one version begin with.
 fn own_keys(secret: &[u8], version: u64) -> Vec<u8> {
-    let mut key = vec![OWN];
-    key.extend_from_slice(secret);
-    key.extend_from_slice(&version.to_be_bytes());
-    key
+    [&[OWN][..], secret, &version.to_be_bytes()].concat()
 }
 
 fn own_key(record: &VersionRecord) -> Vec<u8> {
-    let mut key = own_keys(&record.secret, record.version);
-    key.extend_from_slice(&record.epoch.to_be_bytes());
-    key
+    let of_version = own_keys(&record.secret, record.version);
+    [&of_version[..], &record.epoch.to_be_bytes()].concat()
 }
 
 /// The version that an own fragment belongs to.

@@ -38,6 +38,12 @@ pub const RECENT_BYTES_MAX: usize = 16 * 1024 * 1024;
 /// The largest of them.
 pub const RECENT_BYTES_EACH: usize = 64 * 1024;
 
+/// This node's own records that are kept unsealed: fragments of some sixteen thousand versions.
+pub const LATELY_BYTES_MAX: usize = 4 * 1024 * 1024;
+
+/// The largest of them.
+pub const LATELY_BYTES_EACH: usize = 1024;
+
 /// The write-ahead log makes memtables flush when it reaches this size; a restart replays at most this much.
 pub const WAL_BYTES_MAX: u64 = 64 * 1024 * 1024;
 

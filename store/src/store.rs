@@ -16,7 +16,7 @@ use crate::barrier::Barrier;
 use crate::engine::{Engine, Held, Op, Read, Space};
 use crate::frozen::FrozenState;
 use crate::keys;
-use crate::local::Local;
+use crate::local::{Lately, Local};
 use crate::memory::{MemoryDisk, MemoryEngine};
 use crate::options::Options;
 use crate::recent::Recent;
@@ -42,6 +42,8 @@ pub(crate) struct Inner {
     pub(crate) staging: AtomicBool,
     /// Records that readers asked for lately.
     pub(crate) recent: Recent,
+    /// Own records that were asked for lately.
+    pub(crate) lately: Arc<Lately>,
     reserve_bytes: u64,
 }
 
@@ -143,6 +145,7 @@ impl Store {
             generation: RwLock::new(0),
             staging: AtomicBool::new(false),
             recent: Recent::default(),
+            lately: Arc::default(),
             reserve_bytes,
         };
         let generation = generation(&*inner.engine, &inner.barrier)?;

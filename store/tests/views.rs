@@ -10,13 +10,14 @@
 mod common;
 
 use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
 use bytes::Bytes;
 use rand_chacha::ChaCha20Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
-use symbolon_consensus::{Changes, NameKey, Storage, View};
-use symbolon_store::{MemoryDisk, Store};
+use symbolon_consensus::{Changes, Durability, NameKey, Storage, View};
+use symbolon_store::{LocalOp, MemoryDisk, Store};
 
 const KEYS: u32 = 6;
 
@@ -133,4 +134,42 @@ fn readers_beside_a_writer_see_whole_commits_and_none_go_back() {
 #[test]
 fn each_seeded_bug_is_found_by_its_test_here() {
     symbolon_sabotage::caught_in(file!());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_own_record_is_read_as_the_last_write_left_it_while_others_read_beside_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let stores = [
+        common::open_in_memory(&MemoryDisk::new(), 1),
+        common::open(folder.path(), 1),
+    ];
+    for store in stores {
+        let (local, stop) = (store.local(), Arc::new(AtomicBool::new(false)));
+        let reader = {
+            let (local, stop) = (local.clone(), Arc::clone(&stop));
+            std::thread::spawn(move || {
+                while !stop.load(Ordering::Relaxed) {
+                    (0..KEYS).for_each(|number| drop(local.get(&key(number)).unwrap()));
+                }
+            })
+        };
+        let mut rng = ChaCha20Rng::seed_from_u64(7);
+        for round in 0..2_000u32 {
+            let number = rng.next_u32() % KEYS;
+            let value = (rng.next_u32() % 3 != 0).then(|| Bytes::copy_from_slice(&round.to_be_bytes()));
+            let op = match value.clone() {
+                Some(value) => LocalOp::Put(key(number), value),
+                None => LocalOp::Delete(key(number)),
+            };
+            match rng.next_u32() % 2 {
+                0 => local.write(vec![op], Durability::Lazy).await.unwrap(),
+                _ => local.write_now(vec![op]).unwrap(),
+            }
+            for _ in 0..2 {
+                assert_eq!(local.get(&key(number)).unwrap(), value, "round {round}");
+            }
+        }
+        stop.store(true, Ordering::Relaxed);
+        reader.join().unwrap();
+    }
 }

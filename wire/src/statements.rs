@@ -22,10 +22,7 @@ impl Signer {
 
     fn statement(&self, label: &[u8], rest: &[&[u8]]) -> Vec<u8> {
         let (node, boot) = (self.node.to_be_bytes(), self.boot_counter.to_be_bytes());
-        let mut fields = vec![label];
-        fields.extend(self.fields(&node, &boot));
-        fields.extend(rest);
-        enc(&fields)
+        enc(&[&[label], &self.fields(&node, &boot)[..], rest].concat())
     }
 
     /// `BootKeys`, signed by the identity key in the token. The roster hash stands before the counter.

@@ -29,7 +29,10 @@ impl Reading<'_> {
     pub(super) async fn round(&mut self, min_index: u64) -> Result<End, Error> {
         let requests = self.requests(min_index);
         let mut round = Round::new(self.client.ranked(&self.excluded), &self.client.spares.reads);
-        let mut heard = Heard::default();
+        let mut heard = Heard {
+            replies: Vec::with_capacity(self.client.threshold()),
+            ..Heard::default()
+        };
         for nth in 0..self.client.threshold() {
             self.ask(&mut round, &requests, &mut heard, nth == 0);
         }
