@@ -4,7 +4,7 @@
 use crate::client::Client;
 use crate::error::Error;
 use crate::limits::CONFLICT_ATTEMPTS;
-use crate::resolve::Resolved;
+use crate::resolve::{Change, Resolved};
 use crate::submit::Submitted;
 use crate::write::pause;
 use bytes::Bytes;
@@ -44,7 +44,7 @@ impl Client {
         let mut attempt = 0;
         loop {
             attempt += 1;
-            let found = self.inner.resolve(&path).await?;
+            let found = self.inner.resolve(&path, Change::WriteMetadata).await?;
             if found.known.latest == 0 {
                 return Err(Error::new(Code::NotFound, format!("there is no secret at {path}")));
             }

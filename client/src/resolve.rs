@@ -9,6 +9,17 @@ use symbolon_wire::path::Path;
 use symbolon_wire::v1::request::Kind;
 use symbolon_wire::{Code, v1};
 
+/// What is to be done at a path. Nodes decide on that, and record it, when they are asked what stands there.
+#[derive(Debug, Clone, Copy)]
+#[repr(u32)]
+pub(crate) enum Change {
+    Write = 1,
+    Delete = 2,
+    Undelete = 3,
+    Destroy = 4,
+    WriteMetadata = 5,
+}
+
 /// What is known of a path: enough to write without asking first.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Known {
@@ -40,11 +51,12 @@ pub(crate) struct Resolved {
 
 impl Inner {
     /// What t nodes say stands at `path`.
-    pub(crate) async fn resolve(self: &Arc<Self>, path: &Path) -> Result<Resolved, Error> {
+    pub(crate) async fn resolve(self: &Arc<Self>, path: &Path, change: Change) -> Result<Resolved, Error> {
         let asking = |_, min_index| {
             Kind::Resolve(v1::ResolveRequest {
                 path: path.as_str().to_owned(),
                 min_index,
+                action: change as u32,
             })
         };
         let reply: v1::ResolveReply = self.agreed(&what(path), asking).await?;
@@ -59,16 +71,17 @@ impl Inner {
         self.resolved(&reply).map_err(bad)
     }
 
-    /// What one node says stands at `path`, if it can be. A wrong answer costs a refused write at most: apply checks every
+    /// What one node says stands at `path` to who is to write there, if it can be. A wrong answer costs a refused write at most: apply checks every
     /// part of it.
     pub(crate) async fn resolve_quickly(self: &Arc<Self>, path: &Path) -> Result<Known, Error> {
         let kind = Kind::Resolve(v1::ResolveRequest {
             path: path.as_str().to_owned(),
             min_index: 0,
+            action: Change::Write as u32,
         });
         let (node, reply): (u16, v1::ResolveReply) = self.first(&what(path), kind).await?;
         if reply.principal != self.net.identity.principal().bytes().as_slice() {
-            return Ok(self.resolve(path).await?.known);
+            return Ok(self.resolve(path, Change::Write).await?.known);
         }
         self.clock.heard_from_one(reply.log_time_ms);
         let resolved = self.resolved(&reply);

@@ -4,7 +4,7 @@
 use crate::client::{Client, Inner};
 use crate::error::{Error, Misdeed};
 use crate::limits::{CONFLICT_ATTEMPTS, PATHS_KNOWN_MAX, SESSION_ATTEMPTS};
-use crate::resolve::Known;
+use crate::resolve::{Change, Known};
 use crate::session::Lease;
 use crate::submit::{Level, Settled, Submitted};
 use bytes::Bytes;
@@ -116,7 +116,8 @@ impl Client {
     /// # Errors
     /// As [`Client::put`]; [`Code::Conflict`] if all were meant and a newer one appeared meanwhile.
     pub async fn delete(&self, path: &str, versions: &[u64]) -> Result<Submitted, Error> {
-        self.change_versions("delete", path, versions, Payload::Delete).await
+        self.change_versions(("delete", Change::Delete), path, versions, Payload::Delete)
+            .await
     }
 
     /// Shows hidden versions again; none given, all that are not destroyed.
@@ -124,7 +125,7 @@ impl Client {
     /// # Errors
     /// As [`Client::delete`]; [`Code::NotFound`] for a version that was destroyed.
     pub async fn undelete(&self, path: &str, versions: &[u64]) -> Result<Submitted, Error> {
-        self.change_versions("undelete", path, versions, Payload::Undelete)
+        self.change_versions(("undelete", Change::Undelete), path, versions, Payload::Undelete)
             .await
     }
 
@@ -133,12 +134,13 @@ impl Client {
     /// # Errors
     /// As [`Client::delete`].
     pub async fn destroy(&self, path: &str, versions: &[u64]) -> Result<Submitted, Error> {
-        self.change_versions("destroy", path, versions, Payload::Destroy).await
+        self.change_versions(("destroy", Change::Destroy), path, versions, Payload::Destroy)
+            .await
     }
 
     async fn change_versions(
         &self,
-        verb: &str,
+        (verb, change): (&str, Change),
         path: &str,
         versions: &[u64],
         payload: impl Fn(v1::SecretVersions) -> Payload,
@@ -149,7 +151,7 @@ impl Client {
         let mut attempt = 0;
         loop {
             attempt += 1;
-            let Known { tenant, secret, latest } = self.inner.resolve(&path).await?.known;
+            let Known { tenant, secret, latest } = self.inner.resolve(&path, change).await?.known;
             if latest == 0 {
                 return Err(Error::new(Code::NotFound, format!("{path} has no such version")));
             }
@@ -214,7 +216,7 @@ impl Inner {
                 Some(at) => at,
                 None if ask_more || conflicts > 0 => {
                     one_word = false;
-                    self.resolve(path).await?.known
+                    self.resolve(path, Change::Write).await?.known
                 }
                 None => {
                     one_word = true;

@@ -513,11 +513,16 @@ fn not_found(path: &str, version: u64) -> Refusal {
 }
 
 fn denied(subject: &Subject, action: Action, path: &str, decision: &Decision) -> Refusal {
+    let path = if path.is_empty() { "/" } else { path };
+    let next = match action {
+        Action::ReadPolicy => "ask an operator for a policy that permits it",
+        _ => "ask an operator for a policy that permits it: symbolon policy show",
+    };
     Refusal {
         code: Code::Denied,
         message: format!("{} may not {} {path}", subject.record.name, action.name()),
         because: decision.explain(),
-        next: "ask an operator for a policy that permits it: symbolon policy show".to_owned(),
+        next: next.to_owned(),
     }
 }
 

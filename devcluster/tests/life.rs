@@ -4,9 +4,10 @@
 
 mod common;
 
-use common::{POLICIES, running, until};
+use common::{POLICIES, Running, running, until};
+use std::collections::BTreeSet;
 use std::time::Duration;
-use symbolon_client::{MetadataChange, PutOptions, v1};
+use symbolon_client::{AuditRange, MetadataChange, PutOptions, v1};
 use symbolon_wire::Code;
 
 const SOON: Duration = Duration::from_secs(30);
@@ -25,6 +26,56 @@ fn cas(version: u64) -> PutOptions {
     PutOptions {
         cas: Some(version),
         ..PutOptions::default()
+    }
+}
+
+/// What a principal was allowed or refused, as all nodes have recorded it: (action, allowed).
+async fn recorded(run: &Running, name: &str) -> BTreeSet<(String, bool)> {
+    let mut found = BTreeSet::new();
+    for node in run.cluster.nodes() {
+        let range = AuditRange::From { index: 0, limit: 500 };
+        for leaf in run.operator.audit(node, range).await.unwrap().leaves {
+            let leaf = symbolon_wire::audit::decode(leaf).unwrap();
+            if leaf.principal_name.ends_with(name) {
+                found.insert((leaf.action, leaf.allowed));
+            }
+        }
+    }
+    found
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_makes_a_change_is_allowed_or_refused_that_change_and_no_other_is_recorded() {
+    let run = running().await;
+    let (path, mut expected) = ("prod/key", BTreeSet::new());
+    run.writer.put(path, b"x", PutOptions::default()).await.unwrap();
+    run.writer.delete(path, &[1]).await.unwrap();
+    run.writer.undelete(path, &[1]).await.unwrap();
+    run.writer.set_metadata(path, &set(&[("a", "b")])).await.unwrap();
+    run.writer.destroy(path, &[1]).await.unwrap();
+    for action in ["write", "delete", "undelete", "writeMetadata", "destroy"] {
+        expected.insert((action.to_owned(), true));
+    }
+    assert_eq!(recorded(&run, "writer").await, expected);
+
+    let mut expected = BTreeSet::new();
+    let changes = set(&[("a", "b")]);
+    for action in ["write", "delete", "undelete", "destroy", "writeMetadata"] {
+        let refused = match action {
+            "write" => run.reader.put(path, b"y", PutOptions::default()).await.map(drop),
+            "delete" => run.reader.delete(path, &[1]).await.map(drop),
+            "undelete" => run.reader.undelete(path, &[1]).await.map(drop),
+            "destroy" => run.reader.destroy(path, &[1]).await.map(drop),
+            _ => run.reader.set_metadata(path, &changes).await.map(drop),
+        };
+        let refused = refused.unwrap_err();
+        assert_eq!(refused.code, Code::Denied, "{refused}");
+        assert!(
+            refused.message.contains(&format!("may not {action} {path}")),
+            "{refused}"
+        );
+        expected.insert((action.to_owned(), false));
+        assert_eq!(recorded(&run, "reader").await, expected);
     }
 }
 

@@ -26,6 +26,15 @@ use symbolon_wire::{Code, tls};
 /// Principals that one answer shows.
 const PRINCIPALS_MAX: usize = 10_000;
 
+/// What a client may want to do at a path, in the order of their numbers on the wire, from 1.
+const CHANGES: [Action; 5] = [
+    Action::Write,
+    Action::Delete,
+    Action::Undelete,
+    Action::Destroy,
+    Action::WriteMetadata,
+];
+
 /// One request being answered.
 pub(crate) struct Answering<'a> {
     /// The node.
@@ -203,22 +212,31 @@ impl Answering<'_> {
             .ok_or_else(|| error(Code::NotFound, message, "symbolon list"))
     }
 
-    /// What the author of a change must know. Whoever may change anything there may know it.
+    /// What the author of a change must know: whoever may make it. Of who does not say which it is to be, whoever may change anything.
     pub(crate) async fn resolve(&self, request: v1::ResolveRequest) -> Answer {
         self.fresh(request.min_index).await?;
         let path = parse(&request.path)?;
-        let action = match self.allowed(Action::Write, Some(&request.path), false).await {
-            Err(refused) if refused.code == Code::Denied as u32 => {
-                let mut other = None;
-                for action in [Action::Delete, Action::Undelete, Action::Destroy, Action::WriteMetadata] {
-                    if self.allowed(action, Some(&request.path), false).await.is_ok() {
-                        other = Some(action);
-                        break;
-                    }
+        let named = usize::try_from(request.action).unwrap_or(usize::MAX);
+        let actions = match named.checked_sub(1) {
+            None => &CHANGES[..],
+            Some(named) => CHANGES.get(named..=named).ok_or_else(|| {
+                let message = format!("there is no change number {}", request.action);
+                error(Code::Malformed, message, "update the nodes")
+            })?,
+        };
+        let (mut first, mut found) = (None, None);
+        for action in actions {
+            match self.allowed(*action, Some(&request.path), false).await {
+                Ok(()) => {
+                    found = Some(*action);
+                    break;
                 }
-                other.ok_or(refused)?
+                Err(refused) if refused.code == Code::Denied as u32 => first = first.or(Some(refused)),
+                Err(refused) => return Err(refused),
             }
-            other => other.map(|()| Action::Write)?,
+        }
+        let Some(action) = found else {
+            return Err(first.unwrap_or_default());
         };
         let reply = self.answered((action, Some(request.path.as_str()), false), |scene, subject| {
             let found = query::secret_at(scene.view, subject.tenant, &path)?;

@@ -129,6 +129,7 @@ impl Agent {
             kind: Some(request::Kind::Resolve(v1::ResolveRequest {
                 path: key.path(),
                 min_index: 0,
+                action: 1,
             })),
         };
         let bytes = Bytes::from(request.encode_to_vec());
