@@ -180,6 +180,12 @@ impl Identity {
         }
     }
 
+    /// The same key under another id: the one that its name is registered under.
+    #[must_use]
+    pub fn registered_as(self, principal: PrincipalId) -> Self {
+        Self { principal, ..self }
+    }
+
     fn assemble(
         principal: PrincipalId,
         name: SpiffeId,

@@ -73,6 +73,9 @@ pub const RETRY_PAUSE: Duration = Duration::from_millis(50);
 /// The longest such pause.
 pub const RETRY_PAUSE_MAX: Duration = Duration::from_millis(500);
 
+/// What is left of a write's time, or a quarter of a shorter one, to be told what came of it when too few confirm it in time.
+pub const TOLD_WITHIN: Duration = Duration::from_secs(2);
+
 /// How long telling the nodes of a divergence may take.
 pub const REPORT_WITHIN: Duration = Duration::from_secs(1);
 

@@ -6,7 +6,7 @@
 
 use crate::client::{Client, Inner};
 use crate::error::{Error, Misdeed};
-use crate::limits::{COMMAND_LARGE_FROM, LARGE_WITHIN, RETRY_PAUSE, RETRY_PAUSE_MAX};
+use crate::limits::{COMMAND_LARGE_FROM, LARGE_WITHIN, RETRY_PAUSE, RETRY_PAUSE_MAX, TOLD_WITHIN};
 use crate::node::{Failure, Node};
 use crate::round::{Event, Round};
 use crate::spare::Spare;
@@ -135,11 +135,19 @@ impl Inner {
         let malformed = |refused: CommandError| Error::new(Code::Malformed, format!("cannot {what}: {refused}"));
         let id = CommandId::of(command).map_err(malformed)?;
         let _room = self.room(bytes).await?;
-        let until = Instant::now() + self.net.options.within(self.net.options.write_within);
+        let within = self.net.options.within(self.net.options.write_within);
+        let until = Instant::now() + within;
+        // Time is left to learn that the write stands, although not as many have confirmed it as were asked for.
+        let confirmed_until = until - TOLD_WITHIN.min(within / 4);
         let (mut doubt, mut pause, mut asked) = (false, RETRY_PAUSE, level);
         loop {
             let bytes = encode(command, asked);
-            let mut offered = self.offer(&bytes, asked, until).await;
+            let offered_until = if asked == Level::Committed {
+                until
+            } else {
+                confirmed_until
+            };
+            let mut offered = self.offer(&bytes, asked, offered_until).await;
             doubt |= offered.doubt;
             if let Some((mut node, mut recorded)) = offered.answer.take() {
                 let confirmed = match recorded.leaves_record() {
@@ -156,7 +164,7 @@ impl Inner {
                     },
                 };
                 let Err(contrary) = confirmed else {
-                    let reached = asked == level && self.reached(asked, &bytes, (node, &recorded), until).await;
+                    let reached = asked == level && self.reached(asked, &bytes, (node, &recorded), offered_until).await;
                     let settled = settle(what, command, node, recorded, doubt)?;
                     return if reached {
                         Ok(settled)

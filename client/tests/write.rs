@@ -593,6 +593,28 @@ async fn that_all_nodes_have_confirmed_takes_the_word_of_t() {
     }
 }
 
+/// A node waits for the others longer than the client does.
+#[tokio::test]
+async fn a_write_that_nobody_confirms_while_the_client_waits_stands_and_says_so() {
+    let cluster = Cluster::start(3).await;
+    let patience = Options {
+        write_within: Duration::from_secs(4),
+        ..options()
+    };
+    let client = cluster.client_of(cluster.bot.clone(), patience).await.unwrap();
+    cluster.all_behave(|node| node.holds_levels_back = true);
+    let full = PutOptions {
+        level: Level::Full,
+        ..PutOptions::default()
+    };
+    let error = client.put(PATH, b"value", full).await.unwrap_err();
+    assert_eq!(error.code, Code::Timeout, "{error}");
+    assert!(
+        error.because[0].contains("it stands all the same, as version 1"),
+        "{error}"
+    );
+}
+
 #[tokio::test]
 async fn a_client_whose_clock_is_wrong_writes_by_log_time() {
     let cluster = Cluster::start(3).await;

@@ -109,3 +109,43 @@ pub(crate) fn sign(config: &Config, path: &Path) -> Result<(), GenesisError> {
     };
     std::fs::write(path, draft.with_node(signed).encode_to_vec()).map_err(failed)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_node_that_is_prepared_again_shows_the_same_entry_until_it_has_run() {
+        let folder = tempfile::tempdir().unwrap();
+        let text = "node = 1\ndata = \"data\"\nlisten = \"127.0.0.1:7601\"\nregion = \"north\"\ndevelopment = true\n\
+                    [token]\nkind = \"software\"\nfolder = \"token\"\n";
+        let file = folder.path().join("node.toml");
+        std::fs::write(&file, text).unwrap();
+        let config = Config::read(&file).unwrap();
+        // Its keys are made, and what is public of them cannot be written.
+        let refused = prepare(&config, &folder.path().join("nowhere/node-1.toml")).unwrap_err();
+        assert!(matches!(refused, GenesisError::File { .. }), "{refused}");
+        let entries = ["first", "again"].map(|name| {
+            let out = folder.path().join(name);
+            prepare(&config, &out).unwrap();
+            std::fs::read_to_string(out).unwrap()
+        });
+        assert_eq!(entries[0], entries[1]);
+
+        let token = Token::open(&config).unwrap();
+        token
+            .state_key(&config.data, symbolon_wire::ids::ClusterId([1; 16]), 1)
+            .unwrap();
+        let mut file = crate::token::KeyFile::read(&config.data).unwrap();
+        file.seed = None;
+        file.write(&config.data).unwrap();
+        let refused = prepare(&config, &folder.path().join("later")).unwrap_err();
+        assert!(
+            refused.to_string().contains("belongs to a cluster already"),
+            "{refused}"
+        );
+        std::fs::remove_file(config.data.join("keys")).unwrap();
+        let refused = prepare(&config, &folder.path().join("later")).unwrap_err();
+        assert!(refused.to_string().contains("symbolon-node restore"), "{refused}");
+    }
+}

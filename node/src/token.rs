@@ -62,14 +62,26 @@ pub(crate) enum TokenError {
         /// The file.
         path: PathBuf,
     },
-    /// `prepare` was run before.
-    #[error("{} exists: this node is prepared already; its token holds keys of a cluster", path.display())]
-    Prepared {
+    /// The sealing seed has moved inside the barrier.
+    #[error("{} is of a node that has run: it belongs to a cluster already, and its keys stay with it", path.display())]
+    HasRun {
         /// The key file.
         path: PathBuf,
     },
-    /// `prepare` was not run.
-    #[error("{} is missing; run: symbolon-node prepare --config …", path.display())]
+    /// Keys without the file that goes with them.
+    #[error(
+        "the token holds keys of a node already, but {} is missing. Where that node has run, put its data back: symbolon-node restore. \
+         For another node, or to begin anew, use an empty token", path.display()
+    )]
+    TokenInUse {
+        /// The key file.
+        path: PathBuf,
+    },
+    /// `prepare` was not run, or the data is lost.
+    #[error(
+        "{} is missing. A new node has to be prepared: symbolon-node prepare. One that has run before needs its data back: \
+         symbolon-node restore", path.display()
+    )]
     NotPrepared {
         /// The key file.
         path: PathBuf,
@@ -143,19 +155,23 @@ impl Token {
         Ok(())
     }
 
-    /// Makes this node's keys: identity and W_0 in the token, the sealing seed wrapped in the key file. Returns the
-    /// identity key (SubjectPublicKeyInfo) and the X-Wing public key.
+    /// Makes this node's keys, unless it did before: identity and W_0 in the token, the sealing seed wrapped in the key file.
+    /// Returns the identity key (SubjectPublicKeyInfo) and the X-Wing public key.
     pub(crate) fn prepare(&self, data: &Path) -> Result<(Vec<u8>, Vec<u8>), TokenError> {
         let file = KeyFile::path(data);
         if file.exists() {
-            return Err(TokenError::Prepared { path: file });
+            let sealing = self.sealing_key(data)?;
+            return Ok((self.root.public_key(&self.identity)?, sealing));
         }
         let created = std::fs::DirBuilder::new().recursive(true).mode(0o700).create(data);
         created.map_err(|reason| TokenError::KeyFile {
             path: data.to_owned(),
             reason,
         })?;
-        let identity = self.root.generate_identity_key(&self.identity)?;
+        let identity = match self.root.generate_identity_key(&self.identity) {
+            Err(RootError::KeyExists { .. }) => return Err(TokenError::TokenInUse { path: file }),
+            made => made?,
+        };
         self.root.generate_wrapping_key(&self.wrapping)?;
         let seed = random_secret()?;
         let sealing = SealingKeyPair::from_seed(&seed).public_key().to_bytes().to_vec();
@@ -171,7 +187,7 @@ impl Token {
 
     /// The X-Wing public key that `prepare` made, while the seed still waits in the key file.
     pub(crate) fn sealing_key(&self, data: &Path) -> Result<Vec<u8>, TokenError> {
-        let wrapped = KeyFile::read(data)?.seed.ok_or(TokenError::Prepared {
+        let wrapped = KeyFile::read(data)?.seed.ok_or(TokenError::HasRun {
             path: KeyFile::path(data),
         })?;
         let seed = self.root.unwrap(&self.wrapping, &wrapped)?;

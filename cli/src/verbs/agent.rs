@@ -10,7 +10,7 @@ use symbolon_wire::Code;
 use symbolon_wire::ids::PrincipalKind;
 use symbolon_wire::v1::{self, command_body::Payload};
 
-use crate::failure::Error;
+use crate::failure::{Error, usage};
 use crate::output::Record;
 use crate::progress::while_waiting;
 use crate::session::connect;
@@ -18,6 +18,7 @@ use crate::settings::Settings;
 use crate::times::{ms, now_ms, parse_duration, show_ms, time};
 use crate::verbs::command::{Change, Saving, submit_or_save};
 use crate::verbs::identity::Public;
+use crate::verbs::policy::counted;
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Agent {
@@ -39,7 +40,11 @@ pub(crate) enum Agent {
         saving: Saving,
     },
     /// Replace an agent's keys
-    #[command(after_help = "Example:\n  symbolon agent rekey spiffe://acme/agent/billing-bot new.identity.pub")]
+    #[command(
+        after_help = "Example:\n  symbolon identity new spiffe://acme/agent/billing-bot --principal ID --out new.identity\n  \
+                            symbolon agent rekey spiffe://acme/agent/billing-bot new.identity.pub\n\n\
+                            ID is what symbolon agent list shows as principal."
+    )]
     Rekey {
         /// SPIFFE ID or principal id
         agent: String,
@@ -134,7 +139,8 @@ pub(crate) async fn agent(verb: &Agent, settings: &Settings) -> Result<u8, Error
         Agent::List => {
             let client = connect(settings).await?;
             let found = while_waiting("asking for principals", client.principals()).await?;
-            let records: Vec<Record> = found.principals.iter().map(listed).collect();
+            let now_ms = now_ms()?;
+            let records: Vec<Record> = found.principals.iter().map(|one| listed(one, now_ms)).collect();
             settings.output.list(&records, "nobody is registered")?;
             Ok(crate::DONE)
         }
@@ -158,15 +164,15 @@ pub(crate) async fn agent(verb: &Agent, settings: &Settings) -> Result<u8, Error
                 .collect::<Result<Vec<_>, _>>()?;
             let client = connect(settings).await?;
             let found = find(&client, agent).await?;
-            let keys = publics
-                .iter()
-                .map(|public| Bytes::copy_from_slice(public.key.spki()))
-                .collect::<Vec<_>>();
+            let keys = replacing(&found, &publics, now_ms()?)?;
+            let refused = found.keys.iter().filter(|key| !keys.contains(key)).count();
             let told = (
                 format!(
-                    "{} has new keys ({}); the present ones are refused",
+                    "{} has {} now; {} of its {} before are refused",
                     found.name,
-                    keys.len()
+                    counted(keys.len(), "key", "keys"),
+                    refused,
+                    found.keys.len()
                 ),
                 Record::new()
                     .with("name", found.name.as_str())
@@ -196,6 +202,45 @@ async fn submit(
     submit_or_save(client, change, saving, settings).await
 }
 
+fn expired(principal: &v1::Principal, now_ms: u64) -> bool {
+    principal.expires_ms != 0 && principal.expires_ms <= now_ms
+}
+
+/// The keys that are to take the place of its present ones, if its holder can act with them.
+fn replacing(found: &v1::Principal, publics: &[Public], now_ms: u64) -> Result<Vec<Bytes>, Error> {
+    let (name, id) = (&found.name, hex::encode(&found.id));
+    if expired(found, now_ms) {
+        return Err(usage(format!(
+            "{name} has expired; with other keys it would be refused as well"
+        ))
+        .next("register its successor under a new name: symbolon agent register"));
+    }
+    if let Some(other) = publics
+        .iter()
+        .find(|public| public.principal.bytes().as_slice() != found.id)
+    {
+        let what = format!(
+            "this key was made for principal {}; {name} is registered as {id}",
+            other.principal
+        );
+        return Err(usage(what).next(format!(
+            "symbolon identity new {name} --principal {id} --out new.identity"
+        )));
+    }
+    let keys: Vec<Bytes> = publics
+        .iter()
+        .map(|public| Bytes::copy_from_slice(public.key.spki()))
+        .collect();
+    if keys.iter().all(|key| found.keys.contains(key)) && found.keys.iter().all(|key| keys.contains(key)) {
+        return Err(
+            usage(format!("{name} has these keys already; nothing would be refused")).next(format!(
+                "symbolon identity new {name} --principal {id} --out new.identity"
+            )),
+        );
+    }
+    Ok(keys)
+}
+
 /// `bot.identity.pub` lies beside `bot.identity`.
 fn private_half(public: &Path) -> PathBuf {
     match public.extension().is_some_and(|extension| extension == "pub") {
@@ -220,7 +265,7 @@ async fn find(client: &Client, agent: &str) -> Result<v1::Principal, Error> {
     })
 }
 
-fn listed(principal: &v1::Principal) -> Record {
+fn listed(principal: &v1::Principal, now_ms: u64) -> Record {
     let kind = PrincipalKind::from_number(principal.kind).map_or("unknown", PrincipalKind::name);
     Record::new()
         .with("name", principal.name.as_str())
@@ -228,6 +273,7 @@ fn listed(principal: &v1::Principal) -> Record {
         .with("owner", principal.owner.as_str())
         .with("purpose", principal.purpose.as_str())
         .with("expires", time(principal.expires_ms))
+        .with("expired", expired(principal, now_ms))
         .with("groups", principal.groups.clone())
         .with("principal", hex::encode(&principal.id))
         .with("fingerprints", crate::verbs::command::fingerprints(&principal.keys))
@@ -244,7 +290,7 @@ mod tests {
             keys: vec![Bytes::from_static(b"x")],
             ..v1::Principal::default()
         };
-        let record = format!("{:?}", listed(&principal));
+        let record = format!("{:?}", listed(&principal, 0));
         assert!(record.contains("unknown") && record.contains("not a key"), "{record}");
     }
 }

@@ -123,8 +123,16 @@ async fn take_up(folder: &Path, dev: &Dev) -> Result<Cluster, Error> {
         drop(Cluster::open(folder).map_err(from_open)?);
         std::fs::remove_dir_all(folder).map_err(|error| file(folder, &error))?;
     } else if folder.read_dir().is_ok_and(|mut entries| entries.next().is_some()) {
-        let message = format!("{} is not empty and holds no cluster", folder.display());
-        return Err(usage(message).next("give an empty or new folder with --dir"));
+        // A folder of the user's may hold anything; the default one, what was left when a cluster was made half.
+        if dev.dir.is_none() && dev.fresh {
+            std::fs::remove_dir_all(folder).map_err(|error| file(folder, &error))?;
+        } else {
+            let message = format!("{} is not empty and holds no cluster", folder.display());
+            return Err(usage(message).next(match dev.dir {
+                None => "symbolon dev --fresh",
+                Some(_) => "give an empty or new folder with --dir",
+            }));
+        }
     }
     let token = if dev.software_token {
         TokenKind::Software
@@ -136,9 +144,12 @@ async fn take_up(folder: &Path, dev: &Dev) -> Result<Cluster, Error> {
         token,
         ..Spec::default()
     };
-    while_waiting("making tokens and a genesis roster", Cluster::create(folder, spec))
-        .await
-        .map_err(from_create)
+    let made = while_waiting("making tokens and a genesis roster", Cluster::create(folder, spec)).await;
+    if made.is_err() && folder.exists() {
+        // Half a cluster cannot be taken up, and nothing else was there.
+        std::fs::remove_dir_all(folder).map_err(|error| file(folder, &error))?;
+    }
+    made.map_err(from_create)
 }
 
 /// The status table, as a user of the new context would see it; a new cluster first gets its policies.

@@ -11,7 +11,7 @@ use symbolon_wire::Code;
 use symbolon_wire::ids::PrincipalId;
 use symbolon_wire::path::SpiffeId;
 
-use crate::failure::{Error, file, local};
+use crate::failure::{Error, file, local, usage};
 use crate::output::{Record, say};
 use crate::session;
 use crate::settings::{Settings, replace_public_file};
@@ -33,7 +33,13 @@ pub(crate) enum Identity {
         after_help = "Example:\n  symbolon identity new spiffe://acme/agent/billing-bot --out bot.identity\n  \
                             symbolon agent register bot.identity.pub --owner … --purpose … --expires 90d"
     )]
-    New(New),
+    New {
+        #[command(flatten)]
+        new: New,
+        /// Id under which its name is registered, for new keys in place of the present ones (agent rekey)
+        #[arg(long, value_name = "ID")]
+        principal: Option<String>,
+    },
     /// Show the identity that is in use: name, id and key
     #[command(
         after_help = "Example:\n  symbolon identity show\n  symbolon identity show --identity bot.identity -o json"
@@ -42,6 +48,7 @@ pub(crate) enum Identity {
 }
 
 #[derive(Debug, clap::Args)]
+#[group(skip)]
 pub(crate) struct New {
     /// SPIFFE ID, such as spiffe://acme/agent/billing-bot
     name: String,
@@ -94,14 +101,14 @@ impl Public {
 /// `operator`.
 pub(crate) fn operator(verb: Operator, settings: &Settings) -> Result<u8, Error> {
     match verb {
-        Operator::New(new) => make(&new, settings),
+        Operator::New(new) => make(&new, None, settings),
     }
 }
 
 /// `identity`.
 pub(crate) fn identity(verb: Identity, settings: &Settings) -> Result<u8, Error> {
     match verb {
-        Identity::New(new) => make(&new, settings),
+        Identity::New { new, principal } => make(&new, principal.as_deref(), settings),
         Identity::Show => {
             let key = session::identity(settings)?;
             settings.output.one(&shown(&key))?;
@@ -110,13 +117,20 @@ pub(crate) fn identity(verb: Identity, settings: &Settings) -> Result<u8, Error>
     }
 }
 
-fn make(new: &New, settings: &Settings) -> Result<u8, Error> {
-    let key = Key::generate(&new.name, &mut rand::rng()).map_err(|bad| {
+fn make(new: &New, principal: Option<&str>, settings: &Settings) -> Result<u8, Error> {
+    let mut key = Key::generate(&new.name, &mut rand::rng()).map_err(|bad| {
         Error::new(
             Code::BadPath,
             format!("'{}': {bad}", crate::output::printable(&new.name)),
         )
     })?;
+    if let Some(principal) = principal {
+        let id = hex::decode(principal)
+            .ok()
+            .and_then(|bytes| PrincipalId::parse(&bytes).ok());
+        let bad = || usage("--principal takes an id of 32 hex digits").next("symbolon agent list");
+        key = key.registered_as(id.ok_or_else(bad)?);
+    }
     key.save(&new.out, Overwrite::Never)?;
     let mut public_path = new.out.clone().into_os_string();
     public_path.push(".pub");

@@ -125,7 +125,7 @@ fn compile(sources: &[Source]) -> Result<PolicySet, Error> {
     })
 }
 
-fn counted(count: usize, one: &str, more: &str) -> String {
+pub(crate) fn counted(count: usize, one: &str, more: &str) -> String {
     format!("{count} {}", if count == 1 { one } else { more })
 }
 

@@ -63,7 +63,7 @@ pub(crate) struct Put {
 enum Wait {
     /// A quorum has it
     Committed,
-    /// One more than the threshold have checked their fragment
+    /// One more than the threshold have checked their fragment: of three nodes all
     Verified,
     /// All nodes have
     Full,

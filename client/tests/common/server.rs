@@ -154,6 +154,8 @@ pub struct Behaviour {
     pub refuses_as_errors: bool,
     /// Applies commands, and says that too few nodes have confirmed their fragments.
     pub never_confirms: bool,
+    /// Applies commands, and never answers those that wait for confirmations.
+    pub holds_levels_back: bool,
     /// Applies commands, and says that what they wrote was gone before nodes had confirmed it.
     pub gone_unconfirmed: bool,
     /// What it shows of another node's audit log.
@@ -354,6 +356,11 @@ impl Shared {
             connection.close(1u32.into(), b"lost");
             return;
         };
+        let waits = |kind| matches!(kind, Some(Kind::Submit(submit)) if submit.level > 0);
+        if behaviour.holds_levels_back && waits(v1::Request::decode(bytes.as_slice()).unwrap().kind) {
+            let _held = (send, connection.closed().await);
+            return;
+        }
         let response = v1::Response { result: Some(answer) };
         let frame = encode_response(&response, fragment.as_ref());
         if send.write_all(frame.as_ref()).await.is_ok() {
