@@ -10,7 +10,7 @@ pub(crate) fn advice(code: Code) -> &'static str {
             "The client and the node do not speak alike, or a file was changed. Use matching versions of both; if it stays, report it."
         }
         Code::UnknownKey => {
-            "Never registered: ask an operator (`symbolon agent register FILE.pub`). Expired, removed or rekeyed: make a new identity and have it registered; ids and keys do not come back. Or choose another with `--identity`; `symbolon identity show` prints the one in use."
+            "Never registered: ask an operator (`symbolon agent register FILE.pub`). Expired or removed: make a new identity with another name and have it registered; ids, names and keys do not come back. Rekeyed: use the identity with the new keys. Or choose another with `--identity`; `symbolon identity show` prints the one in use."
         }
         Code::BadPath => {
             "Write paths in lower case: a-z 0-9 - _ . in segments of at most 64 characters, with / between them. The message says what is wrong, and where."

@@ -125,7 +125,11 @@ fn refused(error: &RosterError) -> Error {
         RosterError::BadSignature { .. } => Code::BadSignature,
         _ => Code::Malformed,
     };
-    Error::new(code, error.to_string())
+    let told = Error::new(code, error.to_string());
+    match code {
+        Code::Malformed => told.next("symbolon init --help   (a roster that came as a file: have it sent again)"),
+        _ => told,
+    }
 }
 
 #[cfg(test)]

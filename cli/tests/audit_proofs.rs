@@ -187,6 +187,7 @@ async fn a_read_is_proven_to_anyone_and_every_forged_proof_is_refused_by_both_ve
     }
 
     world.ok_as("other", &["audit", "verify", "--proof", "key.proof"]);
+    offline(&world);
     let genuine = world.python("key.proof");
     assert_eq!(genuine.status.code(), Some(0), "{}", text(&genuine.stderr));
     assert_eq!(
@@ -286,6 +287,33 @@ fn every_forgery(world: &World, file: &Value) {
     let mut nothing = file.clone();
     nothing["proofs"] = Value::Array(Vec::new());
     world.both_refuse("no proofs", &nothing);
+}
+
+/// Whoever has the file and the genesis hash, and neither cluster nor configuration.
+fn offline(world: &World) {
+    let (_, genesis) = world.cluster.endpoint().split_once("?genesis=").unwrap();
+    let verify = |file: &str, genesis: &[&str]| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_symbolon"));
+        command.args(["audit", "verify", "--proof", file]).args(genesis);
+        let command = command.current_dir(world.folder.path()).env_clear();
+        command.env("HOME", "/nowhere").output().unwrap()
+    };
+    let genuine = verify("key.proof", &["--genesis", genesis]);
+    assert_eq!(genuine.status.code(), Some(0), "{}", text(&genuine.stderr));
+    let other = verify("key.proof", &["--genesis", &"0".repeat(64)]);
+    assert_eq!(other.status.code(), Some(9), "{}", text(&other.stderr));
+    let unpinned = verify("key.proof", &[]);
+    assert!(
+        text(&unpinned.stderr).contains("--genesis HASH"),
+        "{}",
+        text(&unpinned.stderr)
+    );
+    let receipt = verify("key.receipt", &["--genesis", genesis]);
+    assert!(
+        text(&receipt.stderr).contains("symbolon audit prove key.receipt --to FILE"),
+        "{}",
+        text(&receipt.stderr)
+    );
 }
 
 /// Properly signed by the same node, but for another of its entries. Any two reads share a node.

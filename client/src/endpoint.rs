@@ -58,7 +58,8 @@ pub enum BadEndpoint {
 
 impl From<BadEndpoint> for Error {
     fn from(bad: BadEndpoint) -> Self {
-        Self::new(Code::Local, bad.to_string()).next("use the address that `symbolon init` printed")
+        Self::new(Code::Local, bad.to_string())
+            .next("use the address that `symbolon init check` prints of the genesis roster")
     }
 }
 

@@ -111,10 +111,18 @@ pub enum IdentityError {
 impl From<IdentityError> for Error {
     fn from(error: IdentityError) -> Self {
         let next = match &error {
-            IdentityError::OpenToOthers { path, .. } => Some(format!("chmod 600 {}", path.display())),
-            IdentityError::Io { source, .. } if source.kind() == io::ErrorKind::NotFound => {
-                Some("symbolon identity new".to_owned())
+            IdentityError::OpenToOthers { path, .. }
+                if path.extension().is_some_and(|extension| extension == "pub") =>
+            {
+                Some(format!(
+                    "that is the public half; the identity is {}",
+                    path.with_extension("").display()
+                ))
             }
+            IdentityError::OpenToOthers { path, .. } => Some(format!("chmod 600 {}", path.display())),
+            IdentityError::Io {
+                source, doing: "read", ..
+            } if source.kind() == io::ErrorKind::NotFound => Some("symbolon identity new".to_owned()),
             _ => None,
         };
         let told = Self::new(Code::Local, error.to_string());

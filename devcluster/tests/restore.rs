@@ -4,6 +4,7 @@
 mod common;
 
 use common::{Running, decided, running};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -42,8 +43,11 @@ fn backup(run: &Running, node: u16) {
 
 /// Of a node that is stopped, its disk lost.
 fn restore(run: &Running, node: u16) {
-    std::fs::remove_dir_all(run.cluster.paths().data(node).join("db")).unwrap();
+    let data = run.cluster.paths().data(node);
+    std::fs::remove_dir_all(&data).unwrap();
     offline(run, node, "restore", "--from", &folder(run, node));
+    let mode = std::fs::metadata(&data).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o700, "nobody else may look into it");
 }
 
 async fn put(run: &Running, path: &str, value: &str) {

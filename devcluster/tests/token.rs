@@ -192,7 +192,7 @@ async fn a_token_that_signs_wrongly_seals_its_node_and_nothing_that_it_gives_bac
     run.writer.put("prod/key", b"z", PutOptions::default()).await.unwrap();
     run.cluster.stop(node).await.unwrap();
     // What it unwraps comes back wrapped once more, and that does not open.
-    refuses_to_start(&mut run, node, "does not open this wrapped secret").await;
+    refuses_to_start(&mut run, node, "does not open with this token").await;
     // Another key in place of K_token, of E_0, of the sealing seed.
     for (which, because) in [
         (0, "does not open with this token"),

@@ -44,6 +44,10 @@ pub(crate) fn backup(config: &Config, to: &Path) -> Result<(), OfflineError> {
 
 /// Puts a backup back as a stopped node's data.
 pub(crate) fn restore(config: &Config, from: &Path) -> Result<(), OfflineError> {
+    crate::token::make_folder(&config.data).map_err(|reason| OfflineError::Keys {
+        path: config.data.clone(),
+        reason,
+    })?;
     backup::restore(&from.join("db"), &config.data.join("db"))?;
     copy(&from.join("keys"), &config.data.join("keys"))?;
     println!("restored node {} from {}", config.node, from.display());

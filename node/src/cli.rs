@@ -111,7 +111,10 @@ fn execute(command: Command) -> Result<(), Box<dyn std::error::Error>> {
         }
         Command::CheckConfig { config } => {
             tell(&Config::in_force(&config)?)?;
-            for warning in Config::read(&config)?.missing() {
+            let config = Config::read(&config)?;
+            let roster = crate::run::roster(&config).ok();
+            let elsewhere = roster.and_then(|roster| crate::run::looked_for_elsewhere(&config, &roster));
+            for warning in config.missing().into_iter().chain(elsewhere) {
                 eprintln!("warning: {warning}");
             }
         }

@@ -503,6 +503,24 @@ mod tests {
     }
 
     #[test]
+    fn the_reference_names_every_setting() {
+        let text = include_str!("../../deploy/node.toml");
+        let config: Config = toml::from_str(text).unwrap();
+        let shown = config.described(&toml::from_str(text).unwrap()).unwrap();
+        let names: Vec<&str> = shown
+            .lines()
+            .filter_map(|line| Some(line.split_once(" = ")?.0))
+            .collect();
+        assert!(names.contains(&"snapshot_mib") && names.contains(&"level"), "{shown}");
+        for name in names {
+            assert!(
+                text.contains(&format!("\n{name} = ")),
+                "{name} is not in deploy/node.toml"
+            );
+        }
+    }
+
+    #[test]
     fn a_time_is_a_number_with_its_unit() {
         for (text, seconds) in [("1s", 1), ("30m", 1_800), ("12h", 43_200), ("90d", 7_776_000)] {
             let keep = Keep::try_from(text.to_owned()).unwrap();

@@ -163,6 +163,12 @@ pub(crate) fn roster(config: &Config) -> Result<Arc<Roster>, RunError> {
     Ok(Arc::new(Roster::genesis(encoded.into(), None, &AwsLc)?))
 }
 
+/// Where others look for this node, if it is not where its configuration says that they reach it.
+pub(crate) fn looked_for_elsewhere(config: &Config, roster: &Roster) -> Option<String> {
+    let (says, own) = (&roster.node(config.node)?.address, config.advertised());
+    (*says != own).then(|| format!("others look for this node at {says}, as the roster says; `address` here is {own}"))
+}
+
 /// The node's own keys, unwrapped.
 struct Keys {
     state_key: Secret<32>,
@@ -364,6 +370,9 @@ const SIGNATURES_REMEMBERED: usize = 8192;
 /// Runs the node until it is told to stop.
 pub(crate) async fn run(config: Config) -> Result<(), RunError> {
     let roster = roster(&config)?;
+    if let Some(warning) = looked_for_elsewhere(&config, &roster) {
+        tracing::warn!("{warning}");
+    }
     let keys = unseal(&config, &roster)?;
     let quic = own::sub_key(&keys.state_key, "symbolon/v1/quic", &[]);
     let store = Arc::new(Store::open(&config.data.join("db"), options(keys.state_key)?)?);

@@ -46,7 +46,10 @@ pub(crate) enum TokenError {
         reason: std::io::Error,
     },
     /// systemd gave no credentials.
-    #[error("pin_credential is set, but systemd gave this process no credentials; see LoadCredential= in the unit")]
+    #[error(
+        "pin_credential is set, but systemd gave this process no credentials (LoadCredential= in the unit). By hand: set \
+         CREDENTIALS_DIRECTORY to a folder that holds the PIN in a file of that name"
+    )]
     NoCredentials,
     /// The key file cannot be read or written.
     #[error("{}: {reason}", path.display())]
@@ -113,6 +116,11 @@ pub(crate) fn rng() -> Result<ChaCha20Rng, TokenError> {
     Ok(ChaCha20Rng::from_seed(*seed.expose()))
 }
 
+/// Makes the folder of a node's data, where it is not there: for its owner alone.
+pub(crate) fn make_folder(data: &Path) -> std::io::Result<()> {
+    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(data)
+}
+
 /// 32 random bytes of the operating system.
 pub(crate) fn random_secret() -> Result<Secret<32>, TokenError> {
     Secret::try_fill(|bytes: &mut [u8; 32]| getrandom::fill(bytes).map_err(|reason| TokenError::Randomness { reason }))
@@ -163,8 +171,7 @@ impl Token {
             let sealing = self.sealing_key(data)?;
             return Ok((self.root.public_key(&self.identity)?, sealing));
         }
-        let created = std::fs::DirBuilder::new().recursive(true).mode(0o700).create(data);
-        created.map_err(|reason| TokenError::KeyFile {
+        make_folder(data).map_err(|reason| TokenError::KeyFile {
             path: data.to_owned(),
             reason,
         })?;
@@ -198,7 +205,10 @@ impl Token {
     pub(crate) fn state_key(&self, data: &Path, cluster: ClusterId, node: u16) -> Result<Secret<32>, TokenError> {
         let mut file = KeyFile::read(data)?;
         if let (Some(k_token), Some(state_key)) = (&file.k_token, &file.state_key) {
-            let k_token = self.root.unwrap(&self.wrapping, k_token)?;
+            let k_token = match self.root.unwrap(&self.wrapping, k_token) {
+                Err(RootError::WrappedRefused { .. }) => return Err(TokenError::WrongToken),
+                k_token => k_token?,
+            };
             let kek = own::kek(&k_token, None, cluster.bytes(), node, 0);
             return own::unwrap(&kek, state_key).map_err(|_| TokenError::WrongToken);
         }

@@ -6,6 +6,7 @@ use bytes::Bytes;
 use clap::{Args, Subcommand};
 use symbolon_client::audit::{self, Audited};
 use symbolon_client::{AuditPage, AuditRange, Client};
+use symbolon_crypto::Hash;
 use symbolon_wire::limits::AUDIT_PAGE_MAX;
 use symbolon_wire::path::Path;
 use symbolon_wire::v1::AuditLeaf;
@@ -57,7 +58,7 @@ pub(crate) struct Tail {
     /// Go on with what comes
     #[arg(short, long)]
     follow: bool,
-    /// Show all columns in one line, as -f does
+    /// An entry a line, with purpose and source, as -f shows them
     #[arg(long)]
     wide: bool,
 }
@@ -73,6 +74,26 @@ pub(crate) struct Verify {
     /// A file of proofs, as audit prove wrote it, instead of logs
     #[arg(long, value_name = "FILE", conflicts_with_all = ["node", "dir"])]
     proof: Option<PathBuf>,
+    /// Hash of the genesis roster that a log or proof in files is checked against, instead of the context's
+    #[arg(long, value_name = "HASH", value_parser = genesis_hash)]
+    genesis: Option<Hash>,
+}
+
+fn genesis_hash(text: &str) -> Result<Hash, String> {
+    let bytes = hex::decode(text).ok().and_then(|bytes| bytes.try_into().ok());
+    bytes.ok_or_else(|| "a hash has 64 hex digits; `symbolon init check` prints it".to_owned())
+}
+
+impl Verify {
+    /// What files are checked against.
+    fn pinned(&self, settings: &Settings) -> Result<Hash, Error> {
+        match self.genesis {
+            Some(hash) => Ok(hash),
+            None => endpoint(settings)
+                .map(|endpoint| *endpoint.genesis())
+                .map_err(|error| error.next("--genesis HASH, which `symbolon init check` prints; no cluster is asked")),
+        }
+    }
 }
 
 #[derive(Debug, Args)]
@@ -110,12 +131,22 @@ pub(crate) async fn audit(verb: &Audit, settings: &Settings) -> Result<u8, Error
 
 async fn verify(verify: &Verify, settings: &Settings) -> Result<u8, Error> {
     if let Some(proof) = &verify.proof {
-        return crate::verbs::prove::verify(proof, settings);
+        return crate::verbs::prove::verify(proof, &verify.pinned(settings)?, settings);
     }
     if let Some(dir) = &verify.dir {
-        let pinned = *endpoint(settings)?.genesis();
-        settings.output.one(&audited(&audit::verify_dir(dir, &pinned)?))?;
+        let pinned = verify.pinned(settings)?;
+        let done = audit::verify_dir(dir, &pinned).map_err(|error| match error.code {
+            Code::AuditBroken => error.because(format!(
+                "unless {} was changed since it was exported: symbolon audit verify asks the node itself",
+                dir.display()
+            )),
+            _ => error,
+        })?;
+        settings.output.one(&audited(&done))?;
         return Ok(crate::DONE);
+    }
+    if verify.genesis.is_some() {
+        return Err(usage("--genesis is for a log or a proof in files").next("add --dir FOLDER or --proof FILE"));
     }
     let client = connect_for_long(settings).await?;
     let mut records = Vec::new();
@@ -281,7 +312,7 @@ fn brief(entry: &Entry, now_ms: u64) -> (Record, String) {
     let leaf = &entry.leaf;
     let who = &leaf.principal_name;
     let record = Record::new()
-        .with("time", brief_time(leaf.local_time_ms, now_ms))
+        .with("utc", brief_time(leaf.local_time_ms, now_ms))
         .with("entry", format!("{}:{}", entry.node, entry.index))
         .with("who", who.strip_prefix("spiffe://").unwrap_or(who))
         .with("action", leaf.action.as_str())
@@ -305,25 +336,34 @@ fn line(entry: &Entry) -> String {
     } else {
         &leaf.principal_name
     };
-    let because = if leaf.policies.is_empty() {
-        String::new()
-    } else {
-        format!("  {}", leaf.policies.join("; "))
-    };
-    format!(
-        "{}  node {}  {}  {who} {} {}  {}{because}",
+    let mut line = format!(
+        "{}  {:<10}  {who} {} {}",
         show_ms(leaf.local_time_ms),
-        entry.node,
-        entry.index,
+        format!("{}:{}", entry.node, entry.index),
         leaf.action,
         resource(leaf),
-        decision(leaf),
-    )
+    );
+    if leaf.version > 0 {
+        line += &format!(" version {}", leaf.version);
+    }
+    line += &format!("  {}", decision(leaf));
+    if !leaf.purpose.is_empty() {
+        line += &format!("  for {:?}", leaf.purpose);
+    }
+    if !leaf.source.is_empty() {
+        line += &format!("  from {}", leaf.source);
+    }
+    if !leaf.policies.is_empty() {
+        line += &format!("  {}", leaf.policies.join("; "));
+    }
+    line
 }
 
 /// What was asked for. Anybody may ask for what is no path: quoted, it does not pass for the rest of the line, or for another one.
 fn resource(leaf: &AuditLeaf) -> String {
-    if leaf.resource.is_empty() || Path::parse(&leaf.resource).is_ok() {
+    if leaf.resource.is_empty() && matches!(leaf.action.as_str(), "list" | "watch") {
+        "/".to_owned()
+    } else if leaf.resource.is_empty() || Path::parse(&leaf.resource).is_ok() {
         leaf.resource.clone()
     } else {
         format!("{:?}", leaf.resource)
@@ -370,6 +410,9 @@ mod tests {
             principal_name: "spiffe://acme/agent/bot".into(),
             action: "read".into(),
             resource: "prod/stripe/key".into(),
+            version: 7,
+            purpose: "nightly \"run\"".into(),
+            source: "10.0.0.9:4100".into(),
             code: 403,
             policies: vec!["forbid \"office-hours\"  policies/billing.cedar:14".into()],
             ..AuditLeaf::default()
@@ -380,8 +423,8 @@ mod tests {
                 index: 48_213,
                 leaf
             }),
-            "1970-01-01T00:00:01.000Z  node 3  48213  spiffe://acme/agent/bot read prod/stripe/key  refused SY0403  \
-             forbid \"office-hours\"  policies/billing.cedar:14"
+            "1970-01-01T00:00:01.000Z  3:48213     spiffe://acme/agent/bot read prod/stripe/key version 7  refused SY0403  \
+             for \"nightly \\\"run\\\"\"  from 10.0.0.9:4100  forbid \"office-hours\"  policies/billing.cedar:14"
         );
     }
 

@@ -136,6 +136,8 @@ async fn set(set: &Set, settings: &Settings) -> Result<u8, Error> {
     let done = while_waiting("writing", client.set_metadata(path.as_str(), &change)).await;
     let done = done.map_err(|error| match error.code {
         Code::Conflict => error.next(format!("symbolon metadata get {path}, then decide on --cas anew")),
+        // The change is bad, not the way in which it was told.
+        Code::Malformed if error.next.is_none() => error.next("symbolon metadata set --help"),
         _ => not_there(error, &path),
     })?;
     settings.output.one(

@@ -8,6 +8,7 @@ use symbolon_client::Opened;
 use symbolon_client::audit::{
     self, PROOF_FORMAT, Proof, ProofFile, Proven, RECEIPT_FORMAT, ReceiptFile, SignedReply, Wanted,
 };
+use symbolon_crypto::Hash;
 use symbolon_wire::Code;
 use symbolon_wire::roster::Roster;
 
@@ -128,10 +129,9 @@ fn write_json(to: &Path, content: &impl serde::Serialize) -> Result<(), Error> {
 }
 
 /// `audit verify --proof`: offline, from the pinned hash alone.
-pub(crate) fn verify(path: &Path, settings: &Settings) -> Result<u8, Error> {
-    let pinned = *endpoint(settings)?.genesis();
+pub(crate) fn verify(path: &Path, pinned: &Hash, settings: &Settings) -> Result<u8, Error> {
     let proof_file: ProofFile = read_json(path, "symbolon audit prove ENTRY --to FILE")?;
-    let proven = audit::verify_proofs(&proof_file, &pinned).map_err(|bad| {
+    let proven = audit::verify_proofs(&proof_file, pinned).map_err(|bad| {
         Error::new(Code::AuditBroken, format!("{} proves nothing", path.display()))
             .because(bad.to_string())
             .next("take it from whoever made it, or make it anew: symbolon audit prove")
@@ -153,8 +153,17 @@ fn read_json<T: serde::de::DeserializeOwned>(path: &Path, next: &str) -> Result<
             path.display()
         )));
     }
+    let receipts = |value: &serde_json::Value| value.get("format").is_some_and(|format| format == RECEIPT_FORMAT);
+    if next.starts_with("symbolon audit prove") && serde_json::from_str(&text).is_ok_and(|value| receipts(&value)) {
+        let what = format!("{} holds receipts, which are no proofs yet", path.display());
+        return Err(usage(what).next(format!("symbolon audit prove {} --to FILE", path.display())));
+    }
     serde_json::from_str(&text).map_err(|error| {
-        Error::new(Code::AuditBroken, format!("{} is no such file", path.display()))
+        let what = format!(
+            "{} does not have the form of a file of proofs or receipts",
+            path.display()
+        );
+        Error::new(Code::AuditBroken, what)
             .because(error.to_string())
             .next(next)
     })

@@ -16,7 +16,7 @@ use symbolon_wire::limits::LIST_MAX;
 use symbolon_wire::path::Path;
 use zeroize::Zeroizing;
 
-use crate::failure::{Error, file, usage};
+use crate::failure::{Error, file, local, usage};
 use crate::output::{Record, say, write_bytes};
 use crate::progress::while_waiting;
 use crate::session::{connect, secret_path};
@@ -189,6 +189,12 @@ pub(crate) async fn get(get: &Get, settings: &Settings) -> Result<u8, Error> {
     if get.out.is_none() && !get.reveal && std::io::stdout().is_terminal() {
         let next = format!("symbolon get {path} --reveal, or --out FILE, or a pipe");
         return Err(usage("stdout is a terminal, and a value is shown there only if you ask for it").next(next));
+    }
+    // What cannot be kept need not be released either.
+    for new in [&get.out, &get.receipt].into_iter().flatten() {
+        if new.symlink_metadata().is_ok() {
+            return Err(local(format!("{} exists already", new.display())).next("give a new file's name"));
+        }
     }
     let client = connect(settings).await?;
     let opened = while_waiting("reading", client.get(path.as_str(), get.version, &get.purpose)).await;

@@ -25,6 +25,17 @@ pub(crate) struct Which {
     all: bool,
 }
 
+impl Which {
+    /// As it is written.
+    fn shown(&self) -> String {
+        let versions: Vec<String> = self.versions.iter().map(u64::to_string).collect();
+        match self.all {
+            true => "--all".to_owned(),
+            false => format!("--versions {}", versions.join(",")),
+        }
+    }
+}
+
 #[derive(Debug, Args)]
 #[command(
     after_help = "Example:\n  symbolon delete prod/stripe/key --versions 1,2\n  symbolon delete prod/stripe/key --all"
@@ -67,7 +78,10 @@ pub(crate) async fn delete(delete: &Delete, settings: &Settings) -> Result<u8, E
     told(
         done,
         &path,
-        &format!("hidden from reads; symbolon undelete {path} shows them again"),
+        &format!(
+            "hidden from reads; symbolon undelete {path} {} shows again what is not destroyed",
+            delete.which.shown()
+        ),
         settings,
     )
 }
@@ -77,7 +91,11 @@ pub(crate) async fn undelete(undelete: &Undelete, settings: &Settings) -> Result
     let path = secret_path(&undelete.which.path)?;
     let client = connect(settings).await?;
     let done = while_waiting("undeleting", client.undelete(path.as_str(), &undelete.which.versions)).await;
-    told(done, &path, "shown again to whoever may read it", settings)
+    let what = match undelete.which.all {
+        true => "all that is not destroyed is shown again to whoever may read it",
+        false => "shown again to whoever may read it",
+    };
+    told(done, &path, what, settings)
 }
 
 /// `destroy`.

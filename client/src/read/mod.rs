@@ -136,7 +136,8 @@ impl<'a> Reading<'a> {
             return Err(Error::new(Code::TooLarge, what));
         }
         if version == Some(0) {
-            return Err(Error::new(Code::Malformed, "versions begin at 1"));
+            return Err(Error::new(Code::Malformed, "versions begin at 1")
+                .next(format!("symbolon history {path}   (or no version: the latest)")));
         }
         let request = v1::ReadRequest {
             path: path.as_str().to_owned(),
