@@ -130,7 +130,13 @@ fn write_json(to: &Path, content: &impl serde::Serialize) -> Result<(), Error> {
 
 /// `audit verify --proof`: offline, from the pinned hash alone.
 pub(crate) fn verify(path: &Path, pinned: &Hash, settings: &Settings) -> Result<u8, Error> {
-    let proof_file: ProofFile = read_json(path, "symbolon audit prove ENTRY --to FILE")?;
+    let text = read(path)?;
+    let receipts = serde_json::from_str::<ReceiptFile>(&text).is_ok_and(|file| file.format == RECEIPT_FORMAT);
+    if receipts {
+        let what = format!("{} holds receipts, which are no proofs yet", path.display());
+        return Err(usage(what).next(format!("symbolon audit prove {} --to FILE", path.display())));
+    }
+    let proof_file: ProofFile = parsed(path, &text, "symbolon audit prove ENTRY --to FILE")?;
     let proven = audit::verify_proofs(&proof_file, pinned).map_err(|bad| {
         Error::new(Code::AuditBroken, format!("{} proves nothing", path.display()))
             .because(bad.to_string())
@@ -141,7 +147,7 @@ pub(crate) fn verify(path: &Path, pinned: &Hash, settings: &Settings) -> Result<
     Ok(crate::DONE)
 }
 
-fn read_json<T: serde::de::DeserializeOwned>(path: &Path, next: &str) -> Result<T, Error> {
+fn read(path: &Path) -> Result<String, Error> {
     use std::io::Read;
     let open = std::fs::File::open(path).map_err(|error| file(path, &error))?;
     let mut text = String::new();
@@ -153,12 +159,11 @@ fn read_json<T: serde::de::DeserializeOwned>(path: &Path, next: &str) -> Result<
             path.display()
         )));
     }
-    let receipts = |value: &serde_json::Value| value.get("format").is_some_and(|format| format == RECEIPT_FORMAT);
-    if next.starts_with("symbolon audit prove") && serde_json::from_str(&text).is_ok_and(|value| receipts(&value)) {
-        let what = format!("{} holds receipts, which are no proofs yet", path.display());
-        return Err(usage(what).next(format!("symbolon audit prove {} --to FILE", path.display())));
-    }
-    serde_json::from_str(&text).map_err(|error| {
+    Ok(text)
+}
+
+fn parsed<T: serde::de::DeserializeOwned>(path: &Path, text: &str, next: &str) -> Result<T, Error> {
+    serde_json::from_str(text).map_err(|error| {
         let what = format!(
             "{} does not have the form of a file of proofs or receipts",
             path.display()
@@ -197,7 +202,7 @@ pub(crate) fn keep_receipt(to: &Path, roster: &Roster, path: &str, opened: &Open
 
 fn read_receipts(path: &Path, settings: &Settings) -> Result<Vec<Wanted>, Error> {
     let next = "symbolon get PATH --receipt FILE, or NODE:ENTRY as errors and symbolon audit tail name it";
-    let kept: ReceiptFile = read_json(path, next)?;
+    let kept: ReceiptFile = parsed(path, &read(path)?, next)?;
     if kept.format != RECEIPT_FORMAT {
         return Err(local(format!("{} is no file of receipts", path.display())).next(next));
     }
