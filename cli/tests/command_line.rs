@@ -375,3 +375,23 @@ fn a_build_without_evidence_cannot_play_the_demo_and_says_so() {
         text(&output.stderr)
     );
 }
+
+#[test]
+fn a_local_cluster_that_was_made_half_is_cleared_away() {
+    let world = World::new();
+    let programs = world.path().join("programs");
+    fs::create_dir(&programs).unwrap();
+    for name in ["symbolon", "symbolon-node"] {
+        fs::write(programs.join(name), "#!/bin/sh\nexit 1\n").unwrap();
+        fs::set_permissions(programs.join(name), fs::Permissions::from_mode(0o755)).unwrap();
+    }
+    // The second finds nothing in its way that the first has left.
+    for _ in 0..2 {
+        let mut dev = world.command(&["dev", "--dir", "cluster", "--software-token"]);
+        let failed = dev.env("SYMBOLON_BIN", &programs).output().unwrap();
+        let told = text(&failed.stderr);
+        assert_eq!(failed.status.code(), Some(1), "{told}");
+        assert!(told.contains("symbolon-node prepare"), "{told}");
+        assert!(!world.path().join("cluster").exists());
+    }
+}
