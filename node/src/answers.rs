@@ -212,32 +212,32 @@ impl Answering<'_> {
             .ok_or_else(|| error(Code::NotFound, message, "symbolon list"))
     }
 
-    /// What the author of a change must know: whoever may make it. Of who does not say which it is to be, whoever may change anything.
-    pub(crate) async fn resolve(&self, request: v1::ResolveRequest) -> Answer {
-        self.fresh(request.min_index).await?;
-        let path = parse(&request.path)?;
-        let named = usize::try_from(request.action).unwrap_or(usize::MAX);
-        let actions = match named.checked_sub(1) {
+    /// The change that the asker may make at a path: the one named by its number on the wire, or any if none is named.
+    async fn change_allowed(&self, number: u32, path: &str) -> Result<Action, v1::Error> {
+        let place = usize::try_from(number).unwrap_or(usize::MAX);
+        let changes = match place.checked_sub(1) {
             None => &CHANGES[..],
-            Some(named) => CHANGES.get(named..=named).ok_or_else(|| {
-                let message = format!("there is no change number {}", request.action);
+            Some(place) => CHANGES.get(place..=place).ok_or_else(|| {
+                let message = format!("there is no change number {number}");
                 error(Code::Malformed, message, "update the nodes")
             })?,
         };
-        let (mut first, mut found) = (None, None);
-        for action in actions {
-            match self.allowed(*action, Some(&request.path), false).await {
-                Ok(()) => {
-                    found = Some(*action);
-                    break;
-                }
+        let mut first = None;
+        for change in changes {
+            match self.allowed(*change, Some(path), false).await {
+                Ok(()) => return Ok(*change),
                 Err(refused) if refused.code == Code::Denied as u32 => first = first.or(Some(refused)),
                 Err(refused) => return Err(refused),
             }
         }
-        let Some(action) = found else {
-            return Err(first.unwrap_or_default());
-        };
+        Err(first.unwrap_or_default())
+    }
+
+    /// What the author of a change must know: whoever may make it.
+    pub(crate) async fn resolve(&self, request: v1::ResolveRequest) -> Answer {
+        self.fresh(request.min_index).await?;
+        let path = parse(&request.path)?;
+        let action = self.change_allowed(request.action, &request.path).await?;
         let reply = self.answered((action, Some(request.path.as_str()), false), |scene, subject| {
             let found = query::secret_at(scene.view, subject.tenant, &path)?;
             let nothing_there = v1::ResolveReply {

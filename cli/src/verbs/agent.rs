@@ -11,14 +11,13 @@ use symbolon_wire::ids::PrincipalKind;
 use symbolon_wire::v1::{self, command_body::Payload};
 
 use crate::failure::{Error, usage};
-use crate::output::Record;
+use crate::output::{Record, counted};
 use crate::progress::while_waiting;
 use crate::session::connect;
 use crate::settings::Settings;
 use crate::times::{ms, now_ms, parse_duration, show_ms, time};
 use crate::verbs::command::{Change, Saving, submit_or_save};
 use crate::verbs::identity::Public;
-use crate::verbs::policy::counted;
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Agent {
@@ -209,34 +208,28 @@ fn expired(principal: &v1::Principal, now_ms: u64) -> bool {
 /// The keys that are to take the place of its present ones, if its holder can act with them.
 fn replacing(found: &v1::Principal, publics: &[Public], now_ms: u64) -> Result<Vec<Bytes>, Error> {
     let (name, id) = (&found.name, hex::encode(&found.id));
-    if expired(found, now_ms) {
-        return Err(usage(format!(
-            "{name} has expired; with other keys it would be refused as well"
+    let refused = |what: String| {
+        usage(what).next(format!(
+            "symbolon identity new {name} --principal {id} --out new.identity"
         ))
-        .next("register its successor under a new name: symbolon agent register"));
+    };
+    if expired(found, now_ms) {
+        let what = format!("{name} has expired; with other keys it would be refused as well");
+        return Err(usage(what).next("register its successor under a new name: symbolon agent register"));
     }
-    if let Some(other) = publics
-        .iter()
-        .find(|public| public.principal.bytes().as_slice() != found.id)
-    {
-        let what = format!(
+    let stranger = |public: &&Public| public.principal.bytes().as_slice() != found.id;
+    if let Some(other) = publics.iter().find(stranger) {
+        return Err(refused(format!(
             "this key was made for principal {}; {name} is registered as {id}",
             other.principal
-        );
-        return Err(usage(what).next(format!(
-            "symbolon identity new {name} --principal {id} --out new.identity"
         )));
     }
-    let keys: Vec<Bytes> = publics
-        .iter()
-        .map(|public| Bytes::copy_from_slice(public.key.spki()))
-        .collect();
+    let spki = |public: &Public| Bytes::copy_from_slice(public.key.spki());
+    let keys: Vec<Bytes> = publics.iter().map(spki).collect();
     if keys.iter().all(|key| found.keys.contains(key)) && found.keys.iter().all(|key| keys.contains(key)) {
-        return Err(
-            usage(format!("{name} has these keys already; nothing would be refused")).next(format!(
-                "symbolon identity new {name} --principal {id} --out new.identity"
-            )),
-        );
+        return Err(refused(format!(
+            "{name} has these keys already; nothing would be refused"
+        )));
     }
     Ok(keys)
 }

@@ -86,16 +86,18 @@ impl Public {
         };
         let hint = "symbolon identity new writes it beside the identity";
         let parsed: PublicFile = toml::from_str(&text).map_err(|error| bad(error.message().to_owned()).next(hint))?;
-        let id = hex::decode(&parsed.principal)
-            .ok()
-            .and_then(|bytes| PrincipalId::parse(&bytes).ok());
         let spki = hex::decode(&parsed.key).map_err(|_| bad("'key' is not hex".to_owned()))?;
         Ok(Self {
             name: SpiffeId::parse(&parsed.name).map_err(|error| bad(format!("'name': {error}")))?,
-            principal: id.ok_or_else(|| bad("'principal' is not 32 hex digits".to_owned()))?,
+            principal: principal_id(&parsed.principal)
+                .ok_or_else(|| bad("'principal' is not 32 hex digits".to_owned()))?,
             key: VerifyingKey::parse(&spki).map_err(|error| bad(format!("'key': {error}")))?,
         })
     }
+}
+
+fn principal_id(text: &str) -> Option<PrincipalId> {
+    PrincipalId::parse(&hex::decode(text).ok()?).ok()
 }
 
 /// `operator`.
@@ -125,11 +127,8 @@ fn make(new: &New, principal: Option<&str>, settings: &Settings) -> Result<u8, E
         )
     })?;
     if let Some(principal) = principal {
-        let id = hex::decode(principal)
-            .ok()
-            .and_then(|bytes| PrincipalId::parse(&bytes).ok());
         let bad = || usage("--principal takes an id of 32 hex digits").next("symbolon agent list");
-        key = key.registered_as(id.ok_or_else(bad)?);
+        key = key.registered_as(principal_id(principal).ok_or_else(bad)?);
     }
     key.save(&new.out, Overwrite::Never)?;
     let mut public_path = new.out.clone().into_os_string();

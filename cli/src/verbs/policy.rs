@@ -9,7 +9,7 @@ use symbolon_wire::limits::{POLICY_BYTES_MAX, POLICY_SOURCES_MAX};
 use symbolon_wire::v1::{self, command_body::Payload};
 
 use crate::failure::{Error, file, local, usage};
-use crate::output::{Record, say, write_all};
+use crate::output::{Record, counted, say, write_all};
 use crate::progress::while_waiting;
 use crate::session::connect;
 use crate::settings::Settings;
@@ -123,10 +123,6 @@ fn compile(sources: &[Source]) -> Result<PolicySet, Error> {
         let first = Error::new(Code::BadPolicy, lines.next().unwrap_or("the policies cannot be used"));
         lines.fold(first, |error, line| error.because(line.trim()))
     })
-}
-
-pub(crate) fn counted(count: usize, one: &str, more: &str) -> String {
-    format!("{count} {}", if count == 1 { one } else { more })
 }
 
 fn listed(set: &PolicySet) -> Vec<Record> {
