@@ -19,7 +19,7 @@ pub(crate) fn advice(code: Code) -> &'static str {
             "Where a policy decided, the lines `because` name it by file and line: an operator can change it (`symbolon policy show --text`). Policies, agents and audit logs are otherwise the operators' to see and to change."
         }
         Code::NotFound => {
-            "Check the path with `symbolon list FOLDER`, its versions with `symbolon history PATH`. What you may not see answers alike, so it may also be a policy: ask whoever owns the secret."
+            "Check the path with `symbolon list FOLDER`, its versions with `symbolon history PATH`: it may be hidden, destroyed or expired. What policy forbids is SY0403, whether it exists or not."
         }
         Code::TooLarge => {
             "The message names the limit. Values have at most 1 MiB: keep large data elsewhere, encrypted, and its key here."
@@ -64,11 +64,11 @@ pub(crate) fn advice(code: Code) -> &'static str {
             "Changes are remembered for as long as a node runs, the last 16 MiB of them. Note the position that the message names, look at all that you watch anew (`symbolon list`, `symbolon history`), then `symbolon watch PATH --after POSITION`."
         }
         Code::TooManyCommands => {
-            "Wait: commands stop counting ten minutes after they were made. Spread heavy writing over several principals."
+            "Wait: a command stops counting when it expires, mostly two minutes after it was made. Spread heavy writing over several principals."
         }
         Code::Internal => "The node's log says more at the same time. Report it.",
         Code::Sealed => {
-            "The node's token is absent or refuses. Look at the node's log and at its HSM; the others serve on."
+            "The node's token is absent or refuses; the others serve on. Look at the node's log and at its HSM, repair that, then start the node again."
         }
         Code::NotFresh => "The node lags behind. If it stays, look at its disk and at its network: `symbolon status`.",
         Code::NoQuorum => {
@@ -77,7 +77,9 @@ pub(crate) fn advice(code: Code) -> &'static str {
         Code::Frozen => {
             "The node's history, or its state, is contradicted by others. Keep its disk as evidence, and compare `symbolon status` of all nodes."
         }
-        Code::DiskFull => "Free or add disk on the node. Nothing was lost: it refused before it wrote.",
+        Code::DiskFull => {
+            "Free or add disk on the node: while it is full it refuses before it writes, and loses nothing. If `symbolon status` says `failed`, a write or a sync failed: look at the disk, then start the node again."
+        }
         Code::NoValidFragment => {
             "This node cannot help to read this version; t others can. If it stays, its author writes the value anew."
         }

@@ -57,7 +57,7 @@ codes! {
     BadPath = 402, Usage, "path or name outside the grammar";
     /// Policy says no, or nothing permits it.
     Denied = 403, Denied, "denied by policy";
-    /// No such secret or version, or not readable: the two answer alike.
+    /// No such secret or version, or one that is hidden, destroyed or expired.
     NotFound = 404, NotFound, "no such secret or version";
     /// A value, message or set larger than its limit.
     TooLarge = 405, Usage, "larger than its limit";
