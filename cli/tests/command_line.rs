@@ -385,13 +385,18 @@ fn a_local_cluster_that_was_made_half_is_cleared_away() {
         fs::write(programs.join(name), "#!/bin/sh\nexit 1\n").unwrap();
         fs::set_permissions(programs.join(name), fs::Permissions::from_mode(0o755)).unwrap();
     }
-    // The second finds nothing in its way that the first has left.
-    for _ in 0..2 {
+    let cluster = world.path().join("cluster");
+    // The second finds nothing in its way that the first has left; the third a folder, which is not its own.
+    for run in 0..3 {
+        if run == 2 {
+            fs::create_dir(&cluster).unwrap();
+        }
         let mut dev = world.command(&["dev", "--dir", "cluster", "--software-token"]);
         let failed = dev.env("SYMBOLON_BIN", &programs).output().unwrap();
         let told = text(&failed.stderr);
         assert_eq!(failed.status.code(), Some(1), "{told}");
         assert!(told.contains("symbolon-node prepare"), "{told}");
-        assert!(!world.path().join("cluster").exists());
+        let left = fs::read_dir(&cluster).map(|entries| entries.count()).ok();
+        assert_eq!(left, (run == 2).then_some(0), "{told}");
     }
 }

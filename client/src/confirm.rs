@@ -102,15 +102,15 @@ impl Inner {
     }
 
     /// Whether t nodes, `by` among them, say that as many as `level` asks for have confirmed what a write has dealt: others are given the
-    /// same bytes, which count once, and wait for it as the first did.
+    /// same bytes, which count once, and wait for it as the first did. Else who says that it is gone since.
     pub(crate) async fn reached(
         self: &Arc<Self>,
         level: Level,
         bytes: &Bytes,
         (by, recorded): (u16, &Recorded),
         until: Instant,
-    ) -> bool {
-        let Recorded::Done(done) = recorded else { return true };
+    ) -> Result<(), Vec<u16>> {
+        let Recorded::Done(done) = recorded else { return Ok(()) };
         let mut needed = match level {
             Level::Committed => 0,
             Level::Verified | Level::Full => self.threshold().saturating_sub(1),
@@ -127,6 +127,7 @@ impl Inner {
         for _ in 0..needed {
             round.ask(ask);
         }
+        let mut gone = Vec::new();
         while needed > 0 {
             match round.next().await {
                 Event::From(_, Ok(Recorded::Done(other)))
@@ -134,13 +135,21 @@ impl Inner {
                 {
                     needed -= 1;
                 }
-                Event::From(..) | Event::Slow => {
+                Event::From(node, told) => {
+                    if let Ok(Recorded::Refused { error, .. }) | Err(Failure::Refused { error, .. }) = told
+                        && error.code == Code::NotFound
+                    {
+                        gone.push(node);
+                    }
                     round.ask(ask);
                 }
-                Event::Idle => return false,
+                Event::Slow => {
+                    round.ask(ask);
+                }
+                Event::Idle => return Err(gone),
             }
         }
-        true
+        Ok(())
     }
 
     async fn hear(

@@ -164,12 +164,14 @@ impl Inner {
                     },
                 };
                 let Err(contrary) = confirmed else {
-                    let reached = asked == level && self.reached(asked, &bytes, (node, &recorded), offered_until).await;
+                    let reached = match asked == level {
+                        true => self.reached(asked, &bytes, (node, &recorded), offered_until).await,
+                        false => Err(Vec::new()),
+                    };
                     let settled = settle(what, command, node, recorded, doubt)?;
-                    return if reached {
-                        Ok(settled)
-                    } else {
-                        Err(unconfirmed(what, settled))
+                    return match reached {
+                        Ok(()) => Ok(settled),
+                        Err(gone) => Err(unconfirmed(what, settled, &gone)),
                     };
                 };
                 // It may have lied, and handed the command to nobody: the others are offered it.
@@ -356,8 +358,8 @@ fn settle(what: &str, command: &v1::Command, node: u16, recorded: Recorded, doub
     }
 }
 
-/// Committed, but not confirmed by as many nodes as were asked for.
-fn unconfirmed(what: &str, settled: Settled) -> Error {
+/// Committed, but not confirmed by as many nodes as were asked for; some say that it is `gone` since.
+fn unconfirmed(what: &str, settled: Settled, gone: &[u16]) -> Error {
     match settled {
         Settled::Refused(error) => error,
         Settled::Done(done) => {
@@ -366,9 +368,12 @@ fn unconfirmed(what: &str, settled: Settled) -> Error {
                 Code::Timeout,
                 format!("too few nodes have confirmed in time that they can {what}"),
             )
-            .because(format!(
-                "it stands all the same, as version {version}, at log index {index}"
-            ))
+            .because(match gone {
+                [] => format!("it stands all the same, as version {version}, at log index {index}"),
+                [node, ..] => format!(
+                    "it was committed as version {version}, at log index {index}; node {node} says that it is gone since"
+                ),
+            })
             .next("symbolon status")
         }
     }

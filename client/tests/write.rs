@@ -593,6 +593,55 @@ async fn that_all_nodes_have_confirmed_takes_the_word_of_t() {
     }
 }
 
+#[tokio::test]
+async fn that_others_have_confirmed_another_write_does_not_count() {
+    let cluster = Cluster::start(5).await;
+    let client = cluster.client().await;
+    let full = || PutOptions {
+        level: Level::Full,
+        ..PutOptions::default()
+    };
+    cluster.all_behave(|node| node.never_confirms = true);
+    for node in 1..=2 {
+        cluster.behave(node, |node| node.never_confirms = false);
+    }
+    for node in 3..=5 {
+        cluster.behave(node, |node| {
+            node.never_confirms = false;
+            node.confirms_another = true;
+        });
+    }
+    let error = client.put(PATH, b"value", full()).await.unwrap_err();
+    assert_eq!(error.code, Code::Timeout, "{error}");
+    // Three of five are enough.
+    cluster.behave(3, |node| node.confirms_another = false);
+    client.put(PATH, b"value", full()).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_write_that_others_say_is_gone_before_they_confirmed_it_is_not_said_to_stand() {
+    // Who is asked first, and has not confirmed it, says itself that it is gone.
+    let mut told = 0;
+    for confirming in 1..=3 {
+        let cluster = Cluster::start(3).await;
+        let client = cluster.client().await;
+        cluster.all_behave(|node| node.gone_unconfirmed = true);
+        cluster.behave(confirming, |node| node.gone_unconfirmed = false);
+        let full = PutOptions {
+            level: Level::Full,
+            ..PutOptions::default()
+        };
+        let error = client.put(PATH, b"value", full).await.unwrap_err();
+        if error.code == Code::Timeout {
+            assert!(error.because[0].contains("says that it is gone since"), "{error}");
+            told += 1;
+        } else {
+            assert_eq!(error.code, Code::NotFound, "{error}");
+        }
+    }
+    assert!(told > 0, "who has confirmed it was never asked first");
+}
+
 /// A node waits for the others longer than the client does.
 #[tokio::test]
 async fn a_write_that_nobody_confirms_while_the_client_waits_stands_and_says_so() {

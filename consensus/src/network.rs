@@ -160,8 +160,8 @@ impl Peer {
         let Source::Frozen(frozen) = &data.source else {
             return Err(Unreachable::from_string("a received snapshot is not passed on before it is installed").into());
         };
-        let Some(evidence) = self.guard.evidence(&data.meta) else {
-            return Err(Unreachable::from_string("nobody vouches for this snapshot yet").into());
+        let Some(evidence) = self.guard.evidence(&data.meta, self.target) else {
+            return Err(Unreachable::from_string("too few vouch for this snapshot yet").into());
         };
         // Distinct for each attempt of this node, so that the receiver never mixes two.
         let transfer = rand::Rng::next_u64(&mut <crate::Runtime as openraft::AsyncRuntime>::thread_rng());

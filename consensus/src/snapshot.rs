@@ -175,9 +175,9 @@ pub trait SnapshotGuard: Send + Sync + 'static {
     /// Why it does not.
     fn accept(&self, meta: &SnapshotMeta, evidence: &[u8]) -> Result<(), SnapshotRefused>;
 
-    /// What vouches for this node's own snapshot, at most [`crate::limits::EVIDENCE_BYTES_MAX`] bytes. `None` until
-    /// enough others have signed; nothing is sent before.
-    fn evidence(&self, meta: &SnapshotMeta) -> Option<Bytes>;
+    /// What vouches to the member `to` for this node's own snapshot, at most [`crate::limits::EVIDENCE_BYTES_MAX`] bytes. `None`
+    /// until enough have signed whom it believes; nothing is sent before.
+    fn evidence(&self, meta: &SnapshotMeta, to: u64) -> Option<Bytes>;
 
     /// Whether the others' logs agree with this node's up to `applied`, where a snapshot is to replace its state. If that is not
     /// known, they are asked; called again until it is.
@@ -196,7 +196,7 @@ impl SnapshotGuard for NoSnapshots {
         })
     }
 
-    fn evidence(&self, _meta: &SnapshotMeta) -> Option<Bytes> {
+    fn evidence(&self, _meta: &SnapshotMeta, _to: u64) -> Option<Bytes> {
         None
     }
 

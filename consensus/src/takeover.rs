@@ -51,6 +51,14 @@ impl Receiver {
         if ours != vote {
             return Err(Refusal::Inconsistent);
         }
+        if meta.incarnation == self.incarnation && meta.index <= self.progress.applied() {
+            // Its leader has not heard that it was taken over, or that entries were, and gives nothing else before it does.
+            let own = self.store.chain_at(meta.index).map_err(|_| Refusal::Stopped)?;
+            return match own {
+                Some(own) if own != meta.chain => Err(Refusal::Contradicts),
+                _ => Ok(Reply::Installed { vote: ours }),
+            };
+        }
         if let Err(refused) = self.acceptable(&meta, evidence) {
             tracing::warn!(from, %refused, "an offered snapshot was refused");
             *lock(&self.last_refusal) = Some(refused);
@@ -84,13 +92,6 @@ impl Receiver {
             return Err(SnapshotRefused::OtherIncarnation {
                 theirs: meta.incarnation,
                 ours: self.incarnation,
-            });
-        }
-        let applied = self.progress.applied();
-        if meta.index <= applied {
-            return Err(SnapshotRefused::Stale {
-                index: meta.index,
-                applied,
             });
         }
         self.guard.accept(meta, evidence)

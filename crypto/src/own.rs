@@ -19,7 +19,6 @@ use crate::{
 };
 
 const OWN_FRAGMENT_LABEL: &[u8] = b"symbolon/v1/own-fragment";
-const EPOCH_KEY_CHECK_LABEL: &[u8] = b"symbolon/v1/epoch-key-check";
 const KEK_LABEL: &[u8] = b"symbolon/v1/kek";
 const STATE_LABEL: &[u8] = b"symbolon/v1/state-key";
 
@@ -35,13 +34,6 @@ fn own_fragment_key(epoch_storage_key: &Secret<32>, sctx: &Hash, dd: &Hash) -> S
         sctx
     };
     Prk::from_key(epoch_storage_key).expand_enc(&[OWN_FRAGMENT_LABEL, sctx, dd])
-}
-
-/// Tells an epoch storage key from any other, and nothing more of it.
-#[must_use]
-pub fn epoch_key_check(epoch_storage_key: &Secret<32>) -> Hash {
-    let check: Secret<32> = Prk::from_key(epoch_storage_key).expand_enc(&[EPOCH_KEY_CHECK_LABEL]);
-    *check.expose()
 }
 
 /// Seals a node's own fragment for its disk.

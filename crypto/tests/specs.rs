@@ -335,7 +335,6 @@ fn the_example_of_the_sealing_specification_is_true() {
     example.shows("KEK", kek.expose());
     example.shows("wrapped state key", own::wrap(&kek, &state_key).unwrap());
     let e_0 = secret(example.array("E_0"));
-    example.shows("check of E_0", own::epoch_key_check(&e_0));
     let dealing = story.dealing();
     let at_rest = own::seal_own_fragment(
         &Portable,

@@ -464,6 +464,7 @@ pub(crate) fn status(member: &Member) -> v1::StatusReply {
             .map_or(0, |anchor| anchor.head.size),
         audit_fault: member.following.fault().unwrap_or_default(),
         audit_forks: member.following.forked().into_iter().map(u32::from).collect(),
+        fragments_missing: member.missing.counted(),
     }
 }
 

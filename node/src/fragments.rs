@@ -14,7 +14,7 @@ use symbolon_state::entry::Kind;
 use symbolon_state::keys;
 use symbolon_state::query;
 use symbolon_state::records::{SessionRecord, VersionRecord};
-use symbolon_store::{Local, LocalOp, Store};
+use symbolon_store::{Local, LocalOp};
 use symbolon_wire::ids::SecretId;
 use symbolon_wire::limits::FRAGMENT_OK_MAX;
 use symbolon_wire::v1;
@@ -25,10 +25,7 @@ const CONFIRM_EVERY: Duration = Duration::from_millis(100);
 /// How often the log is searched for dealings that were missed (a restart, a snapshot).
 const SWEEP_EVERY: Duration = Duration::from_secs(5);
 /// Local record kind of own fragments.
-const OWN: u8 = 0x01;
-
-/// A pause between two pages of the search for leftovers, which must not hold up a node that starts.
-const LEFTOVERS_PAUSE: Duration = Duration::from_millis(50);
+pub(crate) const OWN: u8 = 0x01;
 
 /// What was applied and concerns own fragments.
 pub(crate) enum News {
@@ -54,17 +51,17 @@ pub(crate) struct Dealt {
 }
 
 /// What the keys of own fragments of one version begin with.
-fn own_keys(secret: &[u8], version: u64) -> Vec<u8> {
+pub(crate) fn own_keys(secret: &[u8], version: u64) -> Vec<u8> {
     [&[OWN][..], secret, &version.to_be_bytes()].concat()
 }
 
-fn own_key(record: &VersionRecord) -> Vec<u8> {
+pub(crate) fn own_key(record: &VersionRecord) -> Vec<u8> {
     let of_version = own_keys(&record.secret, record.version);
     [&of_version[..], &record.epoch.to_be_bytes()].concat()
 }
 
 /// The version that an own fragment belongs to.
-fn version_of(key: &[u8]) -> Option<(SecretId, u64)> {
+pub(crate) fn version_of(key: &[u8]) -> Option<(SecretId, u64)> {
     let (secret, rest) = key.strip_prefix(&[OWN])?.split_first_chunk::<16>()?;
     let (version, _epoch) = rest.split_first_chunk::<8>()?;
     Some((SecretId::parse(secret).ok()?, u64::from_be_bytes(*version)))
@@ -97,7 +94,7 @@ pub(crate) enum CheckFault {
     State(#[from] symbolon_state::Fault),
 }
 
-fn check(member: &Member, holder: &Holder, record: &VersionRecord) -> Result<Option<Checked>, CheckFault> {
+pub(crate) fn check(member: &Member, holder: &Holder, record: &VersionRecord) -> Result<Option<Checked>, CheckFault> {
     if let Some(checked) = holder.check(record, None)? {
         return Ok(Some(checked));
     }
@@ -175,7 +172,10 @@ impl Work {
                 tracing::warn!(index, "the own fragment of a dealing does not check; complaining");
                 self.complaints.push((index, chain, *fragment_key.expose()));
             }
-            Ok(None) => tracing::warn!(index, "the sealing session of a dealing is gone"),
+            Ok(None) => {
+                tracing::warn!(index, "the sealing session of a dealing is gone");
+                member.missing.look_again();
+            }
             Err(fault) => tracing::error!(%fault, index, "a dealing cannot be checked"),
         }
     }
@@ -288,53 +288,13 @@ fn erasures(local: &Local, prefix: &[u8]) -> Result<Vec<LocalOp>, StoreFault> {
     Ok(kept.into_iter().map(|(key, _)| LocalOp::Delete(key)).collect())
 }
 
-/// Erases own fragments of versions that are gone: a node may have stopped between applying that and erasing them, or have taken
-/// over a snapshot in place of the entries that say so.
-pub(crate) async fn erase_leftovers(member: Arc<Member>) {
-    let mut restarts = member.changes.restarts();
-    loop {
-        restarts.mark_unchanged();
-        if let Err(fault) = erase_gone(&member.store, &member.local).await {
-            tracing::error!(%fault, "own fragments of versions that are gone cannot be erased");
-        }
-        if restarts.changed().await.is_err() {
-            return;
-        }
-    }
-}
-
-async fn erase_gone(store: &Store, local: &Local) -> Result<(), StoreFault> {
-    let mut after: Option<Vec<u8>> = None;
-    loop {
-        let page = local.scan(&[OWN], after.as_deref(), 256)?;
-        let Some((last, _)) = page.last() else { return Ok(()) };
-        after = Some(last.clone());
-        let gone: Vec<LocalOp> = {
-            let reader = store.reader();
-            let view = crate::machine::ViewAdapter::new(&reader);
-            let is_gone = |key: &Vec<u8>| {
-                let of = version_of(key);
-                of.is_some_and(|(secret, version)| matches!(query::version(&view, secret, version), Ok(None)))
-            };
-            let keys = page.into_iter().map(|(key, _)| key);
-            keys.filter(is_gone).map(LocalOp::Delete).collect()
-        };
-        if !gone.is_empty() {
-            local.write(gone, Durability::Synced).await?;
-        }
-        tokio::time::sleep(LEFTOVERS_PAUSE).await;
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use rand_core::SeedableRng;
-    use symbolon_consensus::{Changes, Storage};
     use symbolon_crypto::provider::AwsLc;
     use symbolon_crypto::secret::Secret;
-    use symbolon_state::records::VersionState;
-    use symbolon_store::{MemoryDisk, Options};
+    use symbolon_store::{MemoryDisk, Options, Store};
 
     fn record(secret: u8, version: u64, epoch: u64) -> VersionRecord {
         VersionRecord {
@@ -349,33 +309,6 @@ mod tests {
         let rng = Box::new(rand_chacha::ChaCha20Rng::from_seed([1; 32]));
         let options = Options::new(Secret::fill(|bytes: &mut [u8; 32]| bytes.fill(7)), Arc::new(AwsLc), rng);
         Store::open_in_memory(&MemoryDisk::default(), options).unwrap()
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn fragments_of_versions_that_the_state_does_not_have_are_erased_and_no_other() {
-        let store = store();
-        let local = store.local();
-        let (there, gone) = (record(1, 2, 0), record(1, 3, 0));
-        for kept in [&there, &gone] {
-            let fragment = LocalOp::Put(own_key(kept), Bytes::from_static(b"fragment"));
-            local.write_now(vec![fragment]).unwrap();
-        }
-        let id = SecretId([1; 16]);
-        let records = [
-            (keys::version(id, 2), there.encode_to_vec()),
-            (keys::version_state(id, 2), VersionState::default().encode_to_vec()),
-        ];
-        let changes = Changes {
-            records: records
-                .into_iter()
-                .map(|(key, value)| (key, Some(value.into())))
-                .collect(),
-            ..Changes::default()
-        };
-        store.commit(changes, &[], Bytes::from_static(b"applied")).unwrap();
-        erase_gone(&store, &local).await.unwrap();
-        assert!(local.get(&own_key(&there)).unwrap().is_some());
-        assert!(local.get(&own_key(&gone)).unwrap().is_none());
     }
 
     #[test]

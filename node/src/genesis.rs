@@ -113,9 +113,15 @@ pub(crate) fn sign(config: &Config, path: &Path) -> Result<(), GenesisError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::run::epoch_keys;
+    use rand_core::SeedableRng;
+    use std::sync::Arc;
+    use symbolon_crypto::provider::AwsLc;
+    use symbolon_crypto::secret::Secret;
+    use symbolon_store::{MemoryDisk, Options, Store};
 
-    #[test]
-    fn a_node_that_is_prepared_again_shows_the_same_entry_until_it_has_run() {
+    #[tokio::test]
+    async fn a_node_that_is_prepared_again_shows_the_same_entry_until_it_has_run() {
         let folder = tempfile::tempdir().unwrap();
         let text = "node = 1\ndata = \"data\"\nlisten = \"127.0.0.1:7601\"\nregion = \"north\"\ndevelopment = true\n\
                     [token]\nkind = \"software\"\nfolder = \"token\"\n";
@@ -136,15 +142,24 @@ mod tests {
         token
             .state_key(&config.data, symbolon_wire::ids::ClusterId([1; 16]), 1)
             .unwrap();
-        let mut file = crate::token::KeyFile::read(&config.data).unwrap();
-        file.seed = None;
-        file.write(&config.data).unwrap();
-        let refused = prepare(&config, &folder.path().join("later")).unwrap_err();
-        assert!(
-            refused.to_string().contains("belongs to a cluster already"),
-            "{refused}"
-        );
-        std::fs::remove_file(config.data.join("keys")).unwrap();
+        let rng = Box::new(rand_chacha::ChaCha20Rng::from_seed([1; 32]));
+        let state_key = Secret::fill(|bytes: &mut [u8; 32]| bytes.fill(7));
+        let store =
+            Store::open_in_memory(&MemoryDisk::default(), Options::new(state_key, Arc::new(AwsLc), rng)).unwrap();
+        let keys = config.data.join("keys");
+        let before = std::fs::read(&keys).unwrap();
+        for first_start_was_cut in [false, true] {
+            if first_start_was_cut {
+                std::fs::write(&keys, &before).unwrap();
+            }
+            epoch_keys(&config, &store, &token, 0).await.unwrap();
+            let refused = prepare(&config, &folder.path().join("later")).unwrap_err();
+            assert!(
+                refused.to_string().contains("belongs to a cluster already"),
+                "{refused}"
+            );
+        }
+        std::fs::remove_file(keys).unwrap();
         let refused = prepare(&config, &folder.path().join("later")).unwrap_err();
         assert!(refused.to_string().contains("symbolon-node restore"), "{refused}");
     }

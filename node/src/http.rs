@@ -138,6 +138,12 @@ async fn metrics(State(member): State<Arc<Member>>) -> impl IntoResponse {
     );
     line("applied_index", "gauge", "Last log index applied", status.applied);
     line("accepted_index", "gauge", "Last log index accepted", status.accepted);
+    line(
+        "purged_index",
+        "gauge",
+        "Last log index that is purged",
+        member.consensus.status().purged.unwrap_or_default(),
+    );
     line("raft_term", "gauge", "Raft term", status.term);
     line(
         "is_leader",
@@ -189,6 +195,12 @@ async fn metrics(State(member): State<Arc<Member>>) -> impl IntoResponse {
         "counter",
         "Fragments of this node's that did not check",
         load(&counters.complaints),
+    );
+    line(
+        "fragments_missing",
+        "gauge",
+        "Versions that this node has lost its fragment of, as last counted",
+        status.fragments_missing,
     );
     line(
         "audit_leaves_total",

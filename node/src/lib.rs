@@ -20,6 +20,7 @@ mod fragments;
 mod genesis;
 mod gossip;
 mod guests;
+mod holdings;
 mod http;
 mod intake;
 mod lockdown;

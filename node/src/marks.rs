@@ -6,7 +6,8 @@ use crate::submit;
 use crate::vouch::claim;
 use bytes::Bytes;
 use std::sync::Arc;
-use std::time::Duration;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
 use symbolon_consensus::SnapshotMeta;
 use symbolon_custody::snapshots::{self, Contradiction};
 use symbolon_state::entry::Kind;
@@ -16,6 +17,11 @@ use symbolon_wire::v1;
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// Marks that could have been set while the one before was described, after which the next one is set all the same.
 const DESCRIBING_PATIENCE: u64 = 8;
+/// A member that needs a snapshot, and believes too few of those that vouch for the last mark, gets one that they can all sign; no
+/// more often than this, since every node reads all records for it.
+const WANTED_EVERY: Duration = Duration::from_secs(300);
+/// The last mark is left so long to nodes that describe it more slowly than the leader: they would pass over the next.
+const DESCRIBED_WITHIN: Duration = Duration::from_secs(10);
 
 /// When a leader sets the next mark.
 struct MarkPace {
@@ -54,6 +60,7 @@ pub(crate) async fn work(member: Arc<Member>, entries: u64, bytes: u64) {
     every.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
     let mut signed = 0;
     let mut adopted = 0;
+    let (mut known, mut wanted_at) = ((0, Instant::now()), None::<Instant>);
     let mut pace = MarkPace {
         entries,
         bytes,
@@ -67,6 +74,9 @@ pub(crate) async fn work(member: Arc<Member>, entries: u64, bytes: u64) {
         }
         let newest = marks.borrow_and_update().clone();
         if let Some(meta) = &newest {
+            if meta.index > known.0 {
+                known = (meta.index, Instant::now());
+            }
             if meta.index > signed && sign_mark(&member, meta) {
                 signed = meta.index;
             }
@@ -91,7 +101,15 @@ pub(crate) async fn work(member: Arc<Member>, entries: u64, bytes: u64) {
         let (applied, grown) = (member.shown.load().applied, member.consensus.log_grown());
         pace.follow(newest.map_or(0, |meta| meta.index), grown);
         let leads = member.consensus.leader() == Some(u64::from(member.node));
-        if leads && pace.due(member.consensus.progress().describing(), applied, grown) {
+        let describing = member.consensus.progress().describing();
+        let wanted = member.mark_wanted.swap(false, Ordering::Relaxed)
+            && !describing
+            && known.1.elapsed() >= DESCRIBED_WITHIN
+            && wanted_at.is_none_or(|at| at.elapsed() >= WANTED_EVERY);
+        if leads && (wanted || pace.due(describing, applied, grown)) {
+            if wanted {
+                wanted_at = Some(Instant::now());
+            }
             match submit::propose_here(&member, Kind::SnapshotMark.number(), Bytes::new()).await {
                 Ok(done) => pace.follow(done.index, grown),
                 Err(refused) => tracing::warn!(why = refused.message, "no snapshot mark was set"),

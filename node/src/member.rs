@@ -7,6 +7,7 @@ use crate::clocks;
 use crate::cosign::Following;
 use crate::fences::Fences;
 use crate::guests::Guests;
+use crate::holdings::Missing;
 use crate::intake::Intake;
 use crate::machine::{Shown, ViewAdapter};
 use crate::peers::Peers;
@@ -16,7 +17,7 @@ use crate::watchers::Watchers;
 use arc_swap::{ArcSwap, ArcSwapOption};
 use bytes::Bytes;
 use std::collections::BTreeSet;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use symbolon_consensus::{Allowance, Consensus, StoreFault};
 use symbolon_crypto::Hash;
@@ -185,12 +186,16 @@ pub(crate) struct Member {
     pub(crate) heads: Arc<Mutex<Heads>>,
     /// Signatures over snapshots, shared with the guard.
     pub(crate) snapshots: Arc<Mutex<Collected>>,
+    /// Whether somebody needs a snapshot that too few vouch for, shared with the guard.
+    pub(crate) mark_wanted: Arc<AtomicBool>,
     /// Boot statements seen, also before they are applied: (node, counter).
     pub(crate) boots_seen: Arc<Boots>,
     /// Audit logs: the others', as this node cosigns them, and its own, as they do.
     pub(crate) following: Following,
     /// Newest clock readings of all nodes.
     pub(crate) readings: Mutex<Readings>,
+    /// Fragments that it lost.
+    pub(crate) missing: Missing,
     /// Counters.
     pub(crate) counters: Counters,
     /// Describes the token.
@@ -201,6 +206,23 @@ pub(crate) struct Member {
     pub(crate) anchor: ArcSwap<(u64, Hash)>,
     /// The first message on every connection, encoded.
     pub(crate) hello: Bytes,
+}
+
+/// A number below `unknown` that is known, next to one that is not; `None` if not even 0 is.
+fn known_before<T>(
+    mut unknown: u64,
+    at: impl Fn(u64) -> Result<Option<T>, StoreFault>,
+) -> Result<Option<(u64, T)>, StoreFault> {
+    let Some(value) = at(0)? else { return Ok(None) };
+    let mut known = (0, value);
+    while unknown - known.0 > 1 {
+        let middle = known.0.midpoint(unknown);
+        match at(middle)? {
+            Some(value) => known = (middle, value),
+            None => unknown = middle,
+        }
+    }
+    Ok(Some(known))
 }
 
 /// Locks a mutex whose holders do not panic half-way.
@@ -316,19 +338,21 @@ impl Member {
         lock(&self.heads).is_excluded(node) || self.following.is_forked(node)
     }
 
-    /// The last multiple of 256 at or below `applied`, and the chain value there; `None` until the next one on a node
-    /// that has just taken over a snapshot, which tells the chain at its own index only.
+    /// The last multiple of 256 at or below `applied`, and the chain value there. A snapshot tells the chain at its own index
+    /// only: who has just taken one over shows an earlier multiple, until it comes to the next.
     pub(crate) fn anchor(&self, applied: u64) -> Result<Option<(u64, Hash)>, StoreFault> {
         let index = applied - applied % ANCHOR_EVERY;
         let known = self.anchor.load();
         if known.0 == index {
             return Ok(Some(**known));
         }
-        let chain = self.consensus.chain_at(index)?;
-        if let Some(chain) = chain {
-            self.anchor.store(Arc::new((index, chain)));
-        }
-        Ok(chain.map(|chain| (index, chain)))
+        let at = |number: u64| self.consensus.chain_at(number * ANCHOR_EVERY);
+        let Some(chain) = self.consensus.chain_at(index)? else {
+            let earlier = known_before(index / ANCHOR_EVERY, at)?;
+            return Ok(earlier.map(|(number, chain)| (number * ANCHOR_EVERY, chain)));
+        };
+        self.anchor.store(Arc::new((index, chain)));
+        Ok(Some((index, chain)))
     }
 
     /// Runs `decide` on the newest state.
@@ -370,5 +394,26 @@ pub(crate) fn error(code: Code, message: impl Into<String>, next: impl Into<Stri
         message: message.into(),
         next: next.into(),
         ..v1::Error::default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::known_before;
+
+    #[test]
+    fn behind_a_gap_that_a_snapshot_left_an_earlier_place_is_known() {
+        for (known, unknown, expected) in [
+            (vec![0], 1, 0),
+            (vec![0], 1_000_000, 0),
+            (vec![0, 1, 2], 43, 2),
+            (vec![0, 1, 2, 3, 4, 5, 6], 7, 6),
+            // Two gaps: the edge of either will do.
+            (vec![0, 1, 5, 6], 8, 1),
+        ] {
+            let found = known_before(unknown, |number| Ok(known.contains(&number).then_some(number)));
+            assert_eq!(found.unwrap(), Some((expected, expected)), "{known:?}");
+        }
+        assert_eq!(known_before(9, |_| Ok(None::<u64>)).unwrap(), None);
     }
 }

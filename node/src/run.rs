@@ -10,6 +10,7 @@ use crate::fences::Fences;
 use crate::fragments::{self, Dealt, News};
 use crate::gossip;
 use crate::guests::Guests;
+use crate::holdings::{self, Missing};
 use crate::http;
 use crate::intake::Intake;
 use crate::machine::{NodeMachine, ViewAdapter, nothing_shown};
@@ -55,10 +56,9 @@ const LEAF_S: u64 = 10 * 366 * 24 * 60 * 60;
 const LEAF_BACK_S: u64 = 60 * 60;
 /// Local record: how often this node has booted.
 const BOOTS: &[u8] = &[0x02];
-/// Local records: E_e and the sealing seed of an epoch, wrapped by W_e; what tells E_e from other keys.
+/// Local records: E_e and the sealing seed of an epoch, wrapped by W_e.
 const EPOCH_KEY: u8 = 0x03;
 const EPOCH_SEED: u8 = 0x04;
-const EPOCH_KEY_CHECK: u8 = 0x05;
 
 /// Why a node does not start.
 #[derive(Debug, thiserror::Error)]
@@ -195,7 +195,7 @@ fn options(state_key: Secret<32>) -> Result<Options, TokenError> {
 }
 
 /// E_e and the seed, out of the barrier; made, or moved inside it, at first boot.
-async fn epoch_keys(
+pub(crate) async fn epoch_keys(
     config: &Config,
     store: &Store,
     token: &Token,
@@ -204,30 +204,24 @@ async fn epoch_keys(
     let local = store.local();
     let key = |kind: u8| [&[kind][..], &epoch.to_be_bytes()].concat();
     let (e_e, seed) = (local.get(&key(EPOCH_KEY))?, local.get(&key(EPOCH_SEED))?);
-    if let (Some(e_e), Some(seed)) = (&e_e, &seed) {
-        let e_e = token.root.unwrap(&token.wrapping, e_e)?;
-        let check = own::epoch_key_check(&e_e);
-        match local.get(&key(EPOCH_KEY_CHECK))? {
-            Some(kept) if *kept == check => {}
-            Some(_) => return Err(RunError::OtherEpochKey(epoch)),
-            // Earlier builds kept none.
-            None => {
-                let keep = LocalOp::Put(key(EPOCH_KEY_CHECK), Bytes::copy_from_slice(&check));
-                local.write(vec![keep], Durability::Synced).await?;
-            }
+    let mut file = KeyFile::read(&config.data)?;
+    if let (Some(wrapped), Some(seed)) = (&e_e, &seed) {
+        let e_e = token.root.unwrap(&token.wrapping, wrapped)?;
+        // One key has one wrapping (RFC 3394): another in its place would seal fragments that the right one never opens.
+        if token.root.wrap(&token.wrapping, &e_e)?[..] != wrapped[..] {
+            return Err(RunError::OtherEpochKey(epoch));
+        }
+        // The first start was cut before it took the seed from here.
+        if file.seed.take().is_some() {
+            file.write(&config.data)?;
         }
         return Ok((e_e, token.root.unwrap(&token.wrapping, seed)?));
     }
-    let mut file = KeyFile::read(&config.data)?;
     let wrapped_seed = file.seed.take().ok_or(RunError::EpochKeysMissing(epoch))?;
     let e_e = random_secret()?;
     let wrapped = token.root.wrap(&token.wrapping, &e_e)?;
     let batch = vec![
         LocalOp::Put(key(EPOCH_KEY), Bytes::copy_from_slice(&wrapped)),
-        LocalOp::Put(
-            key(EPOCH_KEY_CHECK),
-            Bytes::copy_from_slice(&own::epoch_key_check(&e_e)),
-        ),
         LocalOp::Put(key(EPOCH_SEED), Bytes::copy_from_slice(&wrapped_seed)),
     ];
     local.write(batch, Durability::Synced).await?;
@@ -392,7 +386,7 @@ pub(crate) async fn run(config: Config) -> Result<(), RunError> {
     let (peers, refusals) = peers(&roster, &fences, &endpoint, &leaf, &boot.statement)?;
 
     let (shown, boots_seen) = (nothing_shown(), Arc::new(Boots::default()));
-    let snapshots = Arc::new(Mutex::default());
+    let (snapshots, mark_wanted) = (Arc::new(Mutex::default()), Arc::default());
     let heads = Arc::new(Mutex::new(Heads::new(config.node, roster.threshold)));
     let (effects, happened) = mpsc::unbounded_channel();
     let machine = NodeMachine::new(Arc::clone(&roster), Arc::clone(&provider), Arc::clone(&shown), effects);
@@ -404,6 +398,7 @@ pub(crate) async fn run(config: Config) -> Result<(), RunError> {
         boots: Arc::clone(&boots_seen),
         collected: Arc::clone(&snapshots),
         heads: Arc::clone(&heads),
+        wanted: Arc::clone(&mark_wanted),
     };
     let mut settings = Settings::new(config.node.into(), roster.cluster.0, roster.hash);
     settings.awaits_admission = true;
@@ -458,8 +453,10 @@ pub(crate) async fn run(config: Config) -> Result<(), RunError> {
         confirmed: watch::Sender::new(0),
         heads,
         snapshots,
+        mark_wanted,
         boots_seen,
         readings: Mutex::default(),
+        missing: Missing::default(),
         counters: Counters::default(),
         anchor: ArcSwap::from_pointee((0, [0; 32])),
         moved_ms: AtomicU64::new(0),
@@ -479,9 +476,9 @@ async fn serve(
     refusals: Refusals,
 ) -> Result<(), RunError> {
     let (news, heard) = mpsc::unbounded_channel();
-    tokio::spawn(follow(Arc::clone(&member), happened, news));
+    tokio::spawn(follow(Arc::clone(&member), happened, news.clone()));
     tokio::spawn(fragments::work(Arc::clone(&member), heard));
-    tokio::spawn(fragments::erase_leftovers(Arc::clone(&member)));
+    tokio::spawn(holdings::compare(Arc::clone(&member), news));
     let releases = Releases::start(Arc::clone(&member));
     tokio::spawn(server::serve(Arc::clone(&member), endpoint.clone(), releases));
     if let Some(http) = &config.http {

@@ -5,6 +5,7 @@ use crate::member::lock;
 use bytes::Bytes;
 use prost::Message;
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use symbolon_consensus::{SnapshotGuard, SnapshotMeta, SnapshotRefused};
 use symbolon_crypto::provider::Provider;
@@ -145,6 +146,8 @@ pub struct Guard {
     pub collected: Arc<Mutex<Collected>>,
     /// What the nodes say their logs are.
     pub heads: Arc<Mutex<Heads>>,
+    /// Set where somebody needs a snapshot that too few vouch for.
+    pub wanted: Arc<AtomicBool>,
 }
 
 impl SnapshotGuard for Guard {
@@ -166,10 +169,15 @@ impl SnapshotGuard for Guard {
         checked.map_err(|_| refused("fewer than t other members signed it"))
     }
 
-    fn evidence(&self, meta: &SnapshotMeta) -> Option<Bytes> {
+    fn evidence(&self, meta: &SnapshotMeta, to: u64) -> Option<Bytes> {
         let evidence = lock(&self.collected).evidence(&claim(meta));
-        let enough = evidence.signatures.len() >= usize::from(self.roster.threshold);
-        enough.then(|| evidence.encode_to_vec().into())
+        // Its own word, which it may have forgotten, does not count to it.
+        let others = evidence.signatures.iter().filter(|signed| u64::from(signed.node) != to);
+        if others.count() < usize::from(self.roster.threshold) {
+            self.wanted.store(true, Ordering::Relaxed);
+            return None;
+        }
+        Some(evidence.encode_to_vec().into())
     }
 
     fn replaceable(&self, applied: u64) -> bool {

@@ -21,6 +21,10 @@ fn what_a_token_wraps_wrongly_is_not_given_out() {
         shim.set(Some(TokenFault::Lies)).unwrap();
         let refused = root.wrap(&label, &secret).unwrap_err();
         assert!(matches!(refused, RootError::WrappedRefused { .. }), "{refused}");
+        // What it wraps well is another secret: it opens, and is not the one that was given.
+        shim.set(Some(TokenFault::Swaps(2))).unwrap();
+        let refused = root.wrap(&label, &secret).unwrap_err();
+        assert!(matches!(refused, RootError::WrappedRefused { .. }), "{refused}");
         // Each wrapping is whole in itself: the next one, of a token that is sound again, is as good as the first.
         shim.set(None).unwrap();
         assert_eq!(root.wrap(&label, &secret).unwrap(), wrapped);

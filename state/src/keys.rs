@@ -117,6 +117,11 @@ pub fn version_state(id: SecretId, version: u64) -> Vec<u8> {
     key(VERSION_STATE, &[id.bytes(), &version.to_be_bytes()])
 }
 
+/// Prefix of the states of all versions of all secrets, by id and then by number.
+pub fn all_version_states() -> Vec<u8> {
+    key(VERSION_STATE, &[])
+}
+
 /// Prefix of all versions' states of a secret.
 pub fn version_states(id: SecretId) -> Vec<u8> {
     key(VERSION_STATE, &[id.bytes()])

@@ -270,6 +270,34 @@ pub fn versions(view: &(impl View + ?Sized), id: SecretId, limit: usize) -> Resu
         .collect()
 }
 
+/// A version of a secret.
+pub type VersionId = (SecretId, u64);
+
+/// One page of the versions of all secrets, by id and then by number, after `after`.
+pub fn all_versions(
+    view: &(impl View + ?Sized),
+    after: Option<VersionId>,
+    limit: usize,
+) -> Result<Vec<(VersionId, VersionState)>, Fault> {
+    let prefix = keys::all_version_states();
+    let after = after.map(|(id, number)| keys::version_state(id, number));
+    let found = view.scan(&prefix, after.as_deref(), limit)?;
+    let broken = Fault::Broken {
+        rule: "a version has a secret and a number",
+    };
+    found
+        .into_iter()
+        .map(|(key, value)| {
+            let of = key
+                .strip_prefix(prefix.as_slice())
+                .and_then(|of| of.split_last_chunk::<8>());
+            let (id, number) = of.ok_or(broken.clone())?;
+            let id = SecretId::parse(id).map_err(|_| broken.clone())?;
+            Ok(((id, u64::from_be_bytes(*number)), decode(&key, value)?))
+        })
+        .collect()
+}
+
 /// The policy set in force: version 0 is the empty one.
 pub fn policies(view: &(impl View + ?Sized)) -> Result<PolicyRecord, Fault> {
     Ok(load(view, &keys::policy_head())?.unwrap_or_default())

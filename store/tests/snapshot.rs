@@ -128,8 +128,8 @@ impl SnapshotGuard for Checks {
         Word(b"word").accept(meta, evidence)
     }
 
-    fn evidence(&self, meta: &SnapshotMeta) -> Option<Bytes> {
-        Word(b"word").evidence(meta)
+    fn evidence(&self, meta: &SnapshotMeta, to: u64) -> Option<Bytes> {
+        Word(b"word").evidence(meta, to)
     }
 
     fn replaceable(&self, applied: u64) -> bool {
@@ -385,6 +385,29 @@ async fn an_offer_while_a_snapshot_comes_into_force_is_refused_and_changes_nothi
     let scan = |store: &Store| store.view().scan(b"", None, usize::MAX).unwrap();
     assert_eq!(scan(&store), scan(&two.stores[0]));
     assert_eq!(refusal(reply).unwrap(), Some(Refusal::Snapshot));
+}
+
+/// A leader that did not hear that its snapshot was taken over offers it again, and gives nothing else meanwhile.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_member_that_has_taken_over_a_snapshot_unheard_goes_on_when_it_is_offered_again() {
+    let two = two_ahead(50).await;
+    let store = open(two.third.path(), 3);
+    let (asked, may) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicBool::new(false)));
+    let hesitant = Hesitant {
+        keys: Keys::default(),
+        asked: Arc::clone(&asked),
+        may: Arc::clone(&may),
+    };
+    let word = Arc::new(Word(b"word"));
+    let third = start_with(&two.net, settings(3), &store, Box::new(hesitant), word).await;
+    eventually("the snapshot is there", || asked.load(Ordering::SeqCst)).await;
+    two.net.mute(3, &[1, 2]);
+    may.store(true, Ordering::SeqCst);
+    eventually("it is in force", || third.progress().applied() > 0).await;
+    two.net.heal();
+    let last = certainly(&two.members.iter().collect::<Vec<_>>(), put("last", "x")).await;
+    eventually("the third has caught up", || third.progress().applied() >= last.index).await;
+    assert_eq!(third.chain_at(last.index).unwrap(), Some(last.chain));
 }
 
 /// A leader gave a member entries that the cluster never had, and had a genuine snapshot wash them away: by the member's heads nobody

@@ -144,12 +144,24 @@ async fn take_up(folder: &Path, dev: &Dev) -> Result<Cluster, Error> {
         token,
         ..Spec::default()
     };
+    let theirs = folder.exists();
     let made = while_waiting("making tokens and a genesis roster", Cluster::create(folder, spec)).await;
-    if made.is_err() && folder.exists() {
-        // Half a cluster cannot be taken up, and nothing else was there.
-        std::fs::remove_dir_all(folder).map_err(|error| file(folder, &error))?;
+    if made.is_err() {
+        // Half a cluster cannot be taken up, and nothing else was there. What cannot be removed the next start names.
+        remove_all_in(folder);
+        if !theirs {
+            let _ = std::fs::remove_dir(folder);
+        }
     }
     made.map_err(from_create)
+}
+
+/// Leaves the folder itself, which may be a link to one.
+fn remove_all_in(folder: &Path) {
+    for entry in folder.read_dir().into_iter().flatten().flatten() {
+        let path = entry.path();
+        let _ = std::fs::remove_dir_all(&path).or_else(|_| std::fs::remove_file(&path));
+    }
 }
 
 /// The status table, as a user of the new context would see it; a new cluster first gets its policies.

@@ -84,6 +84,7 @@ fn record((node, answer): &Answer) -> Record {
             .with("level", status.feature_level)
             .with("build_level", status.build_level)
             .with("mark", status.mark)
+            .with("fragments_missing", status.fragments_missing)
             .with("reason", status.reason.as_str()),
         Err(error) => {
             let nothing = || serde_json::Value::Null;
@@ -104,6 +105,7 @@ fn record((node, answer): &Answer) -> Record {
                 "level",
                 "build_level",
                 "mark",
+                "fragments_missing",
             ];
             let record = Record::new().with("node", *node).with("state", "no answer");
             let record = empty.iter().fold(record, |record, name| record.with(name, nothing()));
@@ -185,6 +187,13 @@ fn warnings(answers: &[Answer]) -> Vec<String> {
             ));
         }
         warnings.extend(audit_faults(*node, status));
+        if status.fragments_missing > 0 {
+            warnings.push(format!(
+                "node {node} has lost its fragments of {} versions: have these written anew while enough others hold theirs \
+                 (docs/operations/backup.md)",
+                status.fragments_missing
+            ));
+        }
         if status.token.contains("software") {
             warnings.push(format!("node {node} keeps its keys in files: for development only"));
         }

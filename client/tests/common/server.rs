@@ -154,6 +154,8 @@ pub struct Behaviour {
     pub refuses_as_errors: bool,
     /// Applies commands, and says that too few nodes have confirmed their fragments.
     pub never_confirms: bool,
+    /// Applies commands, and says that all have confirmed what another one wrote.
+    pub confirms_another: bool,
     /// Applies commands, and never answers those that wait for confirmations.
     pub holds_levels_back: bool,
     /// Applies commands, and says that what they wrote was gone before nodes had confirmed it.
@@ -487,14 +489,17 @@ impl Shared {
                 ..v1::Submitted::default()
             }));
         }
-        let submitted = log.submit(submit.command.clone().unwrap());
+        let mut submitted = log.submit(submit.command.clone().unwrap());
         if behaviour.never_confirms && submit.level > 0 {
             return Some(refusal(Code::Timeout, "committed, but 1 of 3 have confirmed", 0));
         }
         if behaviour.gone_unconfirmed && submit.level > 0 {
             return Some(refusal(Code::NotFound, "committed, but destroyed meanwhile", 0));
         }
-        let outcome = submitted.outcome.clone().unwrap();
+        let outcome = submitted.outcome.as_mut().unwrap();
+        if behaviour.confirms_another && submit.level > 0 {
+            outcome.record_hash = vec![9; 32].into();
+        }
         let code = Code::from_number(outcome.code);
         if let Some(code) = code.filter(|_| behaviour.refuses_as_errors) {
             return Some(refusal(code, &outcome.message, submitted.index));

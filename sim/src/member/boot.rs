@@ -188,6 +188,7 @@ pub(crate) async fn boot(hardware: &Hardware, site: &Arc<Site>) -> Result<Arc<Me
         boots: Arc::clone(&boots_seen),
         collected: Arc::clone(&snapshots),
         heads: Arc::clone(&heads),
+        wanted: Arc::default(),
     };
     let mut settings = Settings::new(node.into(), roster.cluster.0, roster.hash);
     settings.log_kept = LOG_KEPT;

@@ -158,6 +158,12 @@ impl Net {
         }
     }
 
+    /// The others hear nothing of it, what it answers them included; it hears them.
+    pub(crate) fn mute(&self, node: u64, others: &[u64]) {
+        let mut state = self.0.lock().unwrap();
+        state.cut.extend(others.iter().map(|other| (node, *other)));
+    }
+
     pub(crate) fn answer(&self, from: u64, to: u64, says: impl Fn(Bytes) -> Bytes + Send + Sync + 'static) {
         self.0.lock().unwrap().answers.insert((from, to), Arc::new(says));
     }
@@ -225,7 +231,7 @@ impl SnapshotGuard for Word {
         })
     }
 
-    fn evidence(&self, _meta: &SnapshotMeta) -> Option<Bytes> {
+    fn evidence(&self, _meta: &SnapshotMeta, _to: u64) -> Option<Bytes> {
         Some(Bytes::from_static(self.0))
     }
 
