@@ -193,11 +193,12 @@ async fn a_token_that_signs_wrongly_seals_its_node_and_nothing_that_it_gives_bac
     run.cluster.stop(node).await.unwrap();
     // What it unwraps comes back wrapped once more, and that does not open.
     refuses_to_start(&mut run, node, "does not open with this token").await;
-    // Another key in place of K_token, of E_0, of the sealing seed.
+    // Another key in place of K_token, of E_0, of E_0 where it is wrapped again, of the sealing seed.
     for (which, because) in [
         (0, "does not open with this token"),
         (1, "but another"),
-        (2, "not the one in the roster"),
+        (2, "does not open this wrapped secret"),
+        (3, "not the one in the roster"),
     ] {
         shim.set(Some(TokenFault::Swaps(which))).unwrap();
         refuses_to_start(&mut run, node, because).await;
