@@ -83,24 +83,33 @@ impl Demand<'_> {
                 return Err(self.archived(&hash));
             }
             let durable_by = begun + DURABLE_WITHIN;
-            let missing = match &anchor {
+            let again = format!("symbolon audit prove {}:{}   (again, in 10 s)", self.node, self.entry);
+            let (missing, next) = match &anchor {
                 _ if reply.leaf.is_empty() && Instant::now() >= durable_by => {
                     return Err(self.absent(&reply, anchor.as_ref()));
                 }
                 Some(anchor) if anchor.size > reply.size => return Err(self.absent(&reply, Some(anchor))),
-                _ if reply.leaf.is_empty() => "the record is not on the node's disk yet".to_owned(),
+                _ if reply.leaf.is_empty() => ("the record is not on the node's disk yet".to_owned(), again),
                 Some(anchor) if anchor.size > self.entry && !reply.cosigned.is_empty() => {
                     return self.verified(anchor, reply);
                 }
-                Some(anchor) if anchor.size > self.entry => format!(
-                    "fewer than {} others have cosigned a checkpoint over this entry: symbolon status shows who is down",
-                    self.client.roster().threshold
+                Some(anchor) if anchor.size > self.entry => {
+                    let missing = format!(
+                        "fewer than {} others have cosigned a checkpoint over this entry",
+                        self.client.roster().threshold
+                    );
+                    (
+                        missing,
+                        "symbolon status   (shows who is down; ask again once they are back)".to_owned(),
+                    )
+                }
+                _ => (
+                    "the replicated log holds no anchor over this entry yet".to_owned(),
+                    again,
                 ),
-                _ => "the replicated log holds no anchor over this entry yet".to_owned(),
             };
             if begun.elapsed() + PROOF_PAUSE >= within {
                 let message = format!("entry {} of node {} cannot be proven yet", self.entry, self.node);
-                let next = format!("symbolon audit prove {}:{}   (again, in 10 s)", self.node, self.entry);
                 return Err(Error::new(Code::Timeout, message).because(missing).next(next));
             }
             tokio::time::sleep(PROOF_PAUSE).await;
