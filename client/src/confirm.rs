@@ -102,14 +102,14 @@ impl Inner {
     }
 
     /// Whether t nodes, `by` among them, say that as many as `level` asks for have confirmed what a write has dealt: others are given the
-    /// same bytes, which count once, and wait for it as the first did. Else who says that it is gone since.
+    /// same bytes, which count once, and wait for it as the first did. Else who says first that it is gone since.
     pub(crate) async fn reached(
         self: &Arc<Self>,
         level: Level,
         bytes: &Bytes,
         (by, recorded): (u16, &Recorded),
         until: Instant,
-    ) -> Result<(), Vec<u16>> {
+    ) -> Result<(), Option<u16>> {
         let Recorded::Done(done) = recorded else { return Ok(()) };
         let mut needed = match level {
             Level::Committed => 0,
@@ -127,7 +127,7 @@ impl Inner {
         for _ in 0..needed {
             round.ask(ask);
         }
-        let mut gone = Vec::new();
+        let mut gone = None;
         while needed > 0 {
             match round.next().await {
                 Event::From(_, Ok(Recorded::Done(other)))
@@ -139,7 +139,7 @@ impl Inner {
                     if let Ok(Recorded::Refused { error, .. }) | Err(Failure::Refused { error, .. }) = told
                         && error.code == Code::NotFound
                     {
-                        gone.push(node);
+                        gone = gone.or(Some(node));
                     }
                     round.ask(ask);
                 }

@@ -164,14 +164,15 @@ impl Inner {
                     },
                 };
                 let Err(contrary) = confirmed else {
-                    let reached = match asked == level {
-                        true => self.reached(asked, &bytes, (node, &recorded), offered_until).await,
-                        false => Err(Vec::new()),
+                    let reached = if asked == level {
+                        self.reached(asked, &bytes, (node, &recorded), offered_until).await
+                    } else {
+                        Err(None)
                     };
                     let settled = settle(what, command, node, recorded, doubt)?;
                     return match reached {
                         Ok(()) => Ok(settled),
-                        Err(gone) => Err(unconfirmed(what, settled, &gone)),
+                        Err(gone) => Err(unconfirmed(what, settled, gone)),
                     };
                 };
                 // It may have lied, and handed the command to nobody: the others are offered it.
@@ -358,8 +359,8 @@ fn settle(what: &str, command: &v1::Command, node: u16, recorded: Recorded, doub
     }
 }
 
-/// Committed, but not confirmed by as many nodes as were asked for; some say that it is `gone` since.
-fn unconfirmed(what: &str, settled: Settled, gone: &[u16]) -> Error {
+/// Committed, but not confirmed by as many nodes as were asked for; who says that it is `gone` since.
+fn unconfirmed(what: &str, settled: Settled, gone: Option<u16>) -> Error {
     match settled {
         Settled::Refused(error) => error,
         Settled::Done(done) => {
@@ -369,8 +370,8 @@ fn unconfirmed(what: &str, settled: Settled, gone: &[u16]) -> Error {
                 format!("too few nodes have confirmed in time that they can {what}"),
             )
             .because(match gone {
-                [] => format!("it stands all the same, as version {version}, at log index {index}"),
-                [node, ..] => format!(
+                None => format!("it stands all the same, as version {version}, at log index {index}"),
+                Some(node) => format!(
                     "it was committed as version {version}, at log index {index}; node {node} says that it is gone since"
                 ),
             })

@@ -16,6 +16,13 @@ use symbolon_wire::Message;
 
 const PATH: &str = "prod/stripe/key";
 
+fn full() -> PutOptions {
+    PutOptions {
+        level: Level::Full,
+        ..PutOptions::default()
+    }
+}
+
 fn cas(previous: u64) -> PutOptions {
     PutOptions {
         cas: Some(previous),
@@ -559,11 +566,7 @@ async fn a_write_that_is_not_confirmed_in_time_stands_and_says_so() {
     let cluster = Cluster::start(3).await;
     let client = cluster.client().await;
     cluster.all_behave(|node| node.never_confirms = true);
-    let full = PutOptions {
-        level: Level::Full,
-        ..PutOptions::default()
-    };
-    let error = client.put(PATH, b"value", full).await.unwrap_err();
+    let error = client.put(PATH, b"value", full()).await.unwrap_err();
     assert_eq!(error.code, Code::Timeout, "{error}");
     assert!(error.because[0].contains("version 1"), "{error}");
     assert_eq!(client.get(PATH, None, "").await.unwrap().value.expose(), b"value");
@@ -597,10 +600,6 @@ async fn that_all_nodes_have_confirmed_takes_the_word_of_t() {
 async fn that_others_have_confirmed_another_write_does_not_count() {
     let cluster = Cluster::start(5).await;
     let client = cluster.client().await;
-    let full = || PutOptions {
-        level: Level::Full,
-        ..PutOptions::default()
-    };
     cluster.all_behave(|node| node.never_confirms = true);
     for node in 1..=2 {
         cluster.behave(node, |node| node.never_confirms = false);
@@ -627,11 +626,7 @@ async fn a_write_that_others_say_is_gone_before_they_confirmed_it_is_not_said_to
         let client = cluster.client().await;
         cluster.all_behave(|node| node.gone_unconfirmed = true);
         cluster.behave(confirming, |node| node.gone_unconfirmed = false);
-        let full = PutOptions {
-            level: Level::Full,
-            ..PutOptions::default()
-        };
-        let error = client.put(PATH, b"value", full).await.unwrap_err();
+        let error = client.put(PATH, b"value", full()).await.unwrap_err();
         if error.code == Code::Timeout {
             assert!(error.because[0].contains("says that it is gone since"), "{error}");
             told += 1;
@@ -652,11 +647,7 @@ async fn a_write_that_nobody_confirms_while_the_client_waits_stands_and_says_so(
     };
     let client = cluster.client_of(cluster.bot.clone(), patience).await.unwrap();
     cluster.all_behave(|node| node.holds_levels_back = true);
-    let full = PutOptions {
-        level: Level::Full,
-        ..PutOptions::default()
-    };
-    let error = client.put(PATH, b"value", full).await.unwrap_err();
+    let error = client.put(PATH, b"value", full()).await.unwrap_err();
     assert_eq!(error.code, Code::Timeout, "{error}");
     assert!(
         error.because[0].contains("it stands all the same, as version 1"),
