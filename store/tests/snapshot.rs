@@ -363,10 +363,8 @@ impl Hesitant {
     }
 }
 
-/// Its leader sends a whole snapshot, which is checked, and another offer right behind it, while the names are filed.
-#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn an_offer_while_a_snapshot_comes_into_force_is_refused_and_changes_nothing() {
-    let two = two_ahead(50).await;
+/// A third member to which its leader sends a whole snapshot: it is checked, and comes into force once it may.
+async fn about_to_take_over(two: &Two) -> (Store, Consensus, Arc<AtomicBool>) {
     let store = open(two.third.path(), 3);
     let (asked, may) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicBool::new(false)));
     let hesitant = Hesitant {
@@ -377,6 +375,14 @@ async fn an_offer_while_a_snapshot_comes_into_force_is_refused_and_changes_nothi
     let word = Arc::new(Word(b"word"));
     let third = start_with(&two.net, settings(3), &store, Box::new(hesitant), word).await;
     eventually("the snapshot is there", || asked.load(Ordering::SeqCst)).await;
+    (store, third, may)
+}
+
+/// Its leader sends a whole snapshot, which is checked, and another offer right behind it, while the names are filed.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn an_offer_while_a_snapshot_comes_into_force_is_refused_and_changes_nothing() {
+    let two = two_ahead(50).await;
+    let (store, third, may) = about_to_take_over(&two).await;
     let (leader, term) = (third.leader().unwrap(), third.status().term);
     let reply = third.receive(leader, offer(term, leader, b"word")).await;
     may.store(true, Ordering::SeqCst);
@@ -391,16 +397,7 @@ async fn an_offer_while_a_snapshot_comes_into_force_is_refused_and_changes_nothi
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_member_that_has_taken_over_a_snapshot_unheard_goes_on_when_it_is_offered_again() {
     let two = two_ahead(50).await;
-    let store = open(two.third.path(), 3);
-    let (asked, may) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicBool::new(false)));
-    let hesitant = Hesitant {
-        keys: Keys::default(),
-        asked: Arc::clone(&asked),
-        may: Arc::clone(&may),
-    };
-    let word = Arc::new(Word(b"word"));
-    let third = start_with(&two.net, settings(3), &store, Box::new(hesitant), word).await;
-    eventually("the snapshot is there", || asked.load(Ordering::SeqCst)).await;
+    let (_store, third, may) = about_to_take_over(&two).await;
     two.net.mute(3, &[1, 2]);
     may.store(true, Ordering::SeqCst);
     eventually("it is in force", || third.progress().applied() > 0).await;
