@@ -148,8 +148,19 @@ pub(crate) async fn watch(
     std::future::pending().await
 }
 
+/// Takes no part any more if the log has another boot of this node under this one's number or a later one: it takes each number once,
+/// and a disk that was put back counts the same boot twice.
+pub(crate) fn give_way(member: &Member) {
+    let logged = member.shown.load().boots.get(&member.node).map(|boot| boot.counter);
+    if let Some(counter) = logged.filter(|counter| *counter >= member.boot.signer.boot_counter)
+        && !member.is_announced()
+    {
+        supersede(member, counter);
+    }
+}
+
 /// Takes no part any more.
-pub(crate) fn supersede(member: &Member, counter: u64) {
+fn supersede(member: &Member, counter: u64) {
     tracing::error!(
         counter,
         "a newer boot of this node counts; this process takes no part any more"

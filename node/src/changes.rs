@@ -20,8 +20,8 @@ const CHANGE_BYTES: usize = 160;
 pub(crate) struct Changes {
     ring: Mutex<Ring>,
     bells: Bells,
-    /// Where the ring began anew last.
-    restarts: watch::Sender<u64>,
+    /// The ring began anew.
+    restarts: watch::Sender<()>,
 }
 
 impl Default for Changes {
@@ -29,7 +29,7 @@ impl Default for Changes {
         Self {
             ring: Mutex::new(Ring::new(RING_BYTES_MAX)),
             bells: Bells::default(),
-            restarts: watch::Sender::new(0),
+            restarts: watch::Sender::new(()),
         }
     }
 }
@@ -71,16 +71,16 @@ impl Changes {
     /// Forgets all: what led to `index` is not known.
     pub(crate) fn restart(&self, index: u64) {
         lock(&self.ring).restart(index);
-        self.restarts.send_replace(index);
     }
 
-    /// Tells when another state was put in place of all records: nobody learns what led there.
-    pub(crate) fn restarts(&self) -> watch::Receiver<u64> {
+    /// Tells when another state was put in place of all records, and is shown: nobody learns what led there.
+    pub(crate) fn restarts(&self) -> watch::Receiver<()> {
         self.restarts.subscribe()
     }
 
-    /// Wakes everybody.
+    /// Wakes everybody: another state is shown.
     pub(crate) fn tell_all(&self) {
+        self.restarts.send_replace(());
         self.bells.ring_all();
     }
 
@@ -199,6 +199,7 @@ mod tests {
         restarts.mark_unchanged();
         assert!(!restarts.has_changed().unwrap());
         changes.restart(7);
+        changes.tell_all();
         assert!(restarts.has_changed().unwrap());
     }
 

@@ -94,17 +94,21 @@ pub(crate) enum CheckFault {
     State(#[from] symbolon_state::Fault),
 }
 
-pub(crate) fn check(member: &Member, holder: &Holder, record: &VersionRecord) -> Result<Option<Checked>, CheckFault> {
+fn check(member: &Member, holder: &Holder, record: &VersionRecord) -> Result<Option<Checked>, CheckFault> {
     if let Some(checked) = holder.check(record, None)? {
         return Ok(Some(checked));
     }
+    Ok(holder.check(record, session_of(member, record)?.as_ref())?)
+}
+
+/// The sealing session of a dealing, if it is still there.
+pub(crate) fn session_of(member: &Member, record: &VersionRecord) -> Result<Option<SessionRecord>, StoreFault> {
     let Ok(session) = <[u8; 32]>::try_from(record.session.as_ref()) else {
         return Ok(None);
     };
     let reader = member.store.reader();
     let stored = symbolon_consensus::View::get(&reader, &keys::session(&session))?;
-    let session = stored.and_then(|bytes| SessionRecord::decode(bytes).ok());
-    Ok(holder.check(record, session.as_ref())?)
+    Ok(stored.and_then(|bytes| SessionRecord::decode(bytes).ok()))
 }
 
 /// Checks dealings as they are applied, and what a restart left unchecked; confirms in the log.

@@ -1,6 +1,5 @@
 //! What nodes tell each other outside the log: heads, clock readings, boot statements, signatures over snapshots.
 
-use crate::admission;
 use crate::clocks;
 use crate::member::{Member, Standing, lock};
 use crate::submit;
@@ -401,11 +400,6 @@ pub(crate) async fn announce(member: Arc<Member>) {
         if member.is_announced() {
             member.set_standing(Standing::Serving);
             return;
-        }
-        // The log takes a number once. A snapshot tells of no boot, but has them.
-        let logged = member.shown.load().boots.get(&member.node).map(|boot| boot.counter);
-        if let Some(counter) = logged.filter(|counter| *counter >= member.boot.signer.boot_counter) {
-            return admission::supersede(&member, counter);
         }
         if let Err(refused) = submit::propose(&member, Kind::BootKeys, statement.clone()).await {
             tracing::info!(why = refused.message, "the boot keys are not logged yet");

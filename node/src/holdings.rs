@@ -2,14 +2,13 @@
 //! that belong to nothing any more, which are erased, and lacks others: these are taken up while their sealing sessions live,
 //! and counted where they are gone for good.
 
-use crate::fragments::{CheckFault, Dealt, News, OWN, check, own_keys, version_of};
+use crate::fragments::{CheckFault, Dealt, News, OWN, own_keys, session_of, version_of};
 use crate::machine::ViewAdapter;
 use crate::member::Member;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 use symbolon_consensus::{Durability, StoreFault};
-use symbolon_custody::fragments::Checked;
 use symbolon_state::query;
 use symbolon_store::{Local, LocalOp, Store};
 use symbolon_wire::ids::SecretId;
@@ -68,7 +67,7 @@ pub(crate) async fn compare(member: Arc<Member>, news: mpsc::UnboundedSender<New
     }
 }
 
-/// Has what is missing and can still be opened checked and kept; counts what cannot.
+/// Has what is missing and can still be opened opened and kept; counts what cannot.
 async fn take_up(member: &Member, news: &mpsc::UnboundedSender<News>) -> Result<u64, CheckFault> {
     let (mut after, mut missing) = (None, 0);
     loop {
@@ -86,23 +85,18 @@ async fn take_up(member: &Member, news: &mpsc::UnboundedSender<News>) -> Result<
             if state.destroyed || state.author_at_fault || over || holds(&member.local, secret, version)? {
                 continue;
             }
-            let (found, holder) = {
+            let found = {
                 let reader = member.store.reader();
-                let found = query::version(&ViewAdapter::new(&reader), secret, version)?;
-                (found, member.holder.load_full())
+                query::version(&ViewAdapter::new(&reader), secret, version)?
             };
-            let (Some((record, _)), Some(holder)) = (found, holder) else {
-                continue;
-            };
-            match check(member, &holder, &record)? {
-                Some(Checked::Good { .. }) => {
-                    let index = record.log_index;
-                    // Nobody listens any more only while the node stops.
-                    let _ = news.send(News::Dealt(Dealt { index, secret, version }));
-                }
-                // Kept meanwhile: a session goes once all have confirmed, and this node does that last of all.
-                Some(Checked::Complaint { .. }) | None if holds(&member.local, secret, version)? => {}
-                Some(Checked::Complaint { .. }) | None => missing += 1,
+            let Some((record, _)) = found else { continue };
+            if session_of(member, &record)?.is_some() {
+                let index = record.log_index;
+                // Nobody listens any more only while the node stops.
+                let _ = news.send(News::Dealt(Dealt { index, secret, version }));
+            } else if !holds(&member.local, secret, version)? {
+                // Not kept meanwhile either: a session goes once all have confirmed, and this node keeps its fragment before it does.
+                missing += 1;
             }
         }
         tokio::time::sleep(PAUSE).await;

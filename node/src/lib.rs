@@ -5,6 +5,7 @@
 #![forbid(unsafe_code)]
 
 mod admission;
+mod anchor;
 mod answers;
 mod archive;
 mod audit;

@@ -33,6 +33,10 @@ struct MarkPace {
     last: u64,
     /// How far the log had grown by then.
     grown: u64,
+    /// The newest mark that this node has described, and since when.
+    described: (u64, Instant),
+    /// When one was set last because it was wanted.
+    wanted: Option<Instant>,
 }
 
 impl MarkPace {
@@ -41,6 +45,25 @@ impl MarkPace {
         if index > self.last {
             (self.last, self.grown) = (index, grown);
         }
+    }
+
+    /// This node knows what the state at `index` is.
+    fn describe(&mut self, index: u64, now: Instant) {
+        if index > self.described.0 {
+            self.described = (index, now);
+        }
+    }
+
+    /// Whether somebody who wants a mark gets one now; if so, that counts.
+    fn grant(&mut self, describing: bool, now: Instant) -> bool {
+        let since = |at: Instant| now.saturating_duration_since(at);
+        let may = !describing
+            && since(self.described.1) >= DESCRIBED_WITHIN
+            && self.wanted.is_none_or(|at| since(at) >= WANTED_EVERY);
+        if may {
+            self.wanted = Some(now);
+        }
+        may
     }
 
     /// While this node describes a mark's state it would pass over the next, so that one is set only if this one never comes
@@ -60,12 +83,13 @@ pub(crate) async fn work(member: Arc<Member>, entries: u64, bytes: u64) {
     every.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
     let mut signed = 0;
     let mut adopted = 0;
-    let (mut known, mut wanted_at) = ((0, Instant::now()), None::<Instant>);
     let mut pace = MarkPace {
         entries,
         bytes,
         last: 0,
         grown: member.consensus.log_grown(),
+        described: (0, Instant::now()),
+        wanted: None,
     };
     loop {
         every.tick().await;
@@ -74,9 +98,7 @@ pub(crate) async fn work(member: Arc<Member>, entries: u64, bytes: u64) {
         }
         let newest = marks.borrow_and_update().clone();
         if let Some(meta) = &newest {
-            if meta.index > known.0 {
-                known = (meta.index, Instant::now());
-            }
+            pace.describe(meta.index, Instant::now());
             if meta.index > signed && sign_mark(&member, meta) {
                 signed = meta.index;
             }
@@ -102,14 +124,8 @@ pub(crate) async fn work(member: Arc<Member>, entries: u64, bytes: u64) {
         pace.follow(newest.map_or(0, |meta| meta.index), grown);
         let leads = member.consensus.leader() == Some(u64::from(member.node));
         let describing = member.consensus.progress().describing();
-        let wanted = member.mark_wanted.swap(false, Ordering::Relaxed)
-            && !describing
-            && known.1.elapsed() >= DESCRIBED_WITHIN
-            && wanted_at.is_none_or(|at| at.elapsed() >= WANTED_EVERY);
-        if leads && (wanted || pace.due(describing, applied, grown)) {
-            if wanted {
-                wanted_at = Some(Instant::now());
-            }
+        let wanted = member.mark_wanted.swap(false, Ordering::Relaxed);
+        if leads && (pace.due(describing, applied, grown) || wanted && pace.grant(describing, Instant::now())) {
             match submit::propose_here(&member, Kind::SnapshotMark.number(), Bytes::new()).await {
                 Ok(done) => pace.follow(done.index, grown),
                 Err(refused) => tracing::warn!(why = refused.message, "no snapshot mark was set"),
@@ -149,7 +165,8 @@ fn sign_mark(member: &Arc<Member>, meta: &SnapshotMeta) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::{DESCRIBING_PATIENCE, MarkPace};
+    use super::{DESCRIBED_WITHIN, DESCRIBING_PATIENCE, MarkPace, WANTED_EVERY};
+    use std::time::{Duration, Instant};
 
     fn behind(last: u64, grown: u64) -> MarkPace {
         MarkPace {
@@ -157,7 +174,35 @@ mod tests {
             bytes: 1000,
             last,
             grown,
+            described: (last, Instant::now()),
+            wanted: None,
         }
+    }
+
+    #[test]
+    fn a_mark_that_is_wanted_waits_for_the_one_before_and_comes_once_in_a_while() {
+        let mut pace = behind(200, 5000);
+        let begun = pace.described.1;
+        let second = Duration::from_secs(1);
+        assert!(
+            !pace.grant(false, begun + DESCRIBED_WITHIN - second),
+            "others may still describe it"
+        );
+        assert!(!pace.grant(true, begun + DESCRIBED_WITHIN), "this node does");
+        assert!(pace.grant(false, begun + DESCRIBED_WITHIN));
+        let described = begun + DESCRIBED_WITHIN + second;
+        pace.describe(300, described);
+        let again = begun + DESCRIBED_WITHIN + WANTED_EVERY;
+        assert!(
+            !pace.grant(false, again - second),
+            "each costs every node a look at all records"
+        );
+        assert!(pace.grant(false, again));
+        pace.describe(300, again + WANTED_EVERY);
+        assert!(
+            pace.grant(false, again + WANTED_EVERY),
+            "known before, it is not described anew"
+        );
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! What one running node is: its place, its keys of this boot, its store, and whether it may serve.
 
 use crate::admission::UNANNOUNCED;
+use crate::anchor::Anchor;
 use crate::audit::NodeAudit;
 use crate::changes::Changes;
 use crate::clocks;
@@ -14,7 +15,7 @@ use crate::peers::Peers;
 use crate::scene;
 use crate::vouch::{Boots, Seen};
 use crate::watchers::Watchers;
-use arc_swap::{ArcSwap, ArcSwapOption};
+use arc_swap::ArcSwapOption;
 use bytes::Bytes;
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -35,9 +36,6 @@ use symbolon_wire::roster::Roster;
 use symbolon_wire::statements::Signer;
 use symbolon_wire::v1;
 use tokio::sync::watch;
-
-/// Clients compare chain values at multiples of this.
-const ANCHOR_EVERY: u64 = 256;
 
 /// Whether the node serves, and why not.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -202,27 +200,10 @@ pub(crate) struct Member {
     pub(crate) token: String,
     /// When the log moved last, ms on the boot-time clock.
     pub(crate) moved_ms: AtomicU64,
-    /// The newest anchor: last multiple of 256 applied, and the chain value there.
-    pub(crate) anchor: ArcSwap<(u64, Hash)>,
+    /// What its replies are tied to.
+    pub(crate) anchor: Anchor,
     /// The first message on every connection, encoded.
     pub(crate) hello: Bytes,
-}
-
-/// A number below `unknown` that is known, next to one that is not; `None` if not even 0 is.
-fn known_before<T>(
-    mut unknown: u64,
-    at: impl Fn(u64) -> Result<Option<T>, StoreFault>,
-) -> Result<Option<(u64, T)>, StoreFault> {
-    let Some(value) = at(0)? else { return Ok(None) };
-    let mut known = (0, value);
-    while unknown - known.0 > 1 {
-        let middle = known.0.midpoint(unknown);
-        match at(middle)? {
-            Some(value) => known = (middle, value),
-            None => unknown = middle,
-        }
-    }
-    Ok(Some(known))
 }
 
 /// Locks a mutex whose holders do not panic half-way.
@@ -338,21 +319,9 @@ impl Member {
         lock(&self.heads).is_excluded(node) || self.following.is_forked(node)
     }
 
-    /// The last multiple of 256 at or below `applied`, and the chain value there. A snapshot tells the chain at its own index
-    /// only: who has just taken one over shows an earlier multiple, until it comes to the next.
+    /// The place in the log that replies at this state are tied to.
     pub(crate) fn anchor(&self, applied: u64) -> Result<Option<(u64, Hash)>, StoreFault> {
-        let index = applied - applied % ANCHOR_EVERY;
-        let known = self.anchor.load();
-        if known.0 == index {
-            return Ok(Some(**known));
-        }
-        let at = |number: u64| self.consensus.chain_at(number * ANCHOR_EVERY);
-        let Some(chain) = self.consensus.chain_at(index)? else {
-            let earlier = known_before(index / ANCHOR_EVERY, at)?;
-            return Ok(earlier.map(|(number, chain)| (number * ANCHOR_EVERY, chain)));
-        };
-        self.anchor.store(Arc::new((index, chain)));
-        Ok(Some((index, chain)))
+        self.anchor.at(applied, |index| self.consensus.chain_at(index))
     }
 
     /// Runs `decide` on the newest state.
@@ -394,26 +363,5 @@ pub(crate) fn error(code: Code, message: impl Into<String>, next: impl Into<Stri
         message: message.into(),
         next: next.into(),
         ..v1::Error::default()
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::known_before;
-
-    #[test]
-    fn behind_a_gap_that_a_snapshot_left_an_earlier_place_is_known() {
-        for (known, unknown, expected) in [
-            (vec![0], 1, 0),
-            (vec![0], 1_000_000, 0),
-            (vec![0, 1, 2], 43, 2),
-            (vec![0, 1, 2, 3, 4, 5, 6], 7, 6),
-            // Two gaps: the edge of either will do.
-            (vec![0, 1, 5, 6], 8, 1),
-        ] {
-            let found = known_before(unknown, |number| Ok(known.contains(&number).then_some(number)));
-            assert_eq!(found.unwrap(), Some((expected, expected)), "{known:?}");
-        }
-        assert_eq!(known_before(9, |_| Ok(None::<u64>)).unwrap(), None);
     }
 }

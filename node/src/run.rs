@@ -1,6 +1,7 @@
 //! From configuration to a serving member: token, keys, store, boot keys, agreement, endpoint.
 
 use crate::admission;
+use crate::anchor::Anchor;
 use crate::archive::{self, Archive, ArchiveError};
 use crate::audit::NodeAudit;
 use crate::clocks;
@@ -22,7 +23,7 @@ use crate::release::Releases;
 use crate::server;
 use crate::token::{KeyFile, Token, TokenError, random_secret, rng};
 use crate::vouch::{Boots, Guard};
-use arc_swap::{ArcSwap, ArcSwapOption};
+use arc_swap::ArcSwapOption;
 use aws_lc_rs::hmac;
 use bytes::Bytes;
 use prost::Message;
@@ -458,7 +459,7 @@ pub(crate) async fn run(config: Config) -> Result<(), RunError> {
         readings: Mutex::default(),
         missing: Missing::default(),
         counters: Counters::default(),
-        anchor: ArcSwap::from_pointee((0, [0; 32])),
+        anchor: Anchor::default(),
         moved_ms: AtomicU64::new(0),
         token: format!("{} {} ({})", info.kind, info.label, info.model),
         hello: hello.encode_to_vec().into(),
@@ -549,7 +550,20 @@ async fn ended(member: &Member) {
 
 /// Turns what was applied into work.
 async fn follow(member: Arc<Member>, mut happened: mpsc::UnboundedReceiver<Effect>, news: mpsc::UnboundedSender<News>) {
-    while let Some(effect) = happened.recv().await {
+    let mut restarts = member.changes.restarts();
+    loop {
+        let effect = tokio::select! {
+            effect = happened.recv() => effect,
+            // A snapshot has boots, and tells of none.
+            changed = restarts.changed() => match changed {
+                Ok(()) => {
+                    admission::give_way(&member);
+                    continue;
+                }
+                Err(_) => None,
+            },
+        };
+        let Some(effect) = effect else { return };
         match effect {
             Effect::Dealt { index, secret, version } => {
                 // The receiver lives as long as the node.
@@ -568,8 +582,8 @@ async fn follow(member: Arc<Member>, mut happened: mpsc::UnboundedReceiver<Effec
                 if member.consensus.leader() == Some(u64::from(member.node)) {
                     gossip::raise_level(&member).await;
                 }
-                if node == member.node && counter >= member.boot.signer.boot_counter && !member.is_announced() {
-                    admission::supersede(&member, counter);
+                if node == member.node {
+                    admission::give_way(&member);
                 }
             }
             Effect::Destroyed { secret, version } => {
