@@ -11,6 +11,7 @@ use bytes::Bytes;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Duration, Instant};
+use symbolon_quic::{NoAnswer, exchange};
 use symbolon_wire::frame::server_name;
 use symbolon_wire::limits::RESPONSE_BYTES_MAX;
 use symbolon_wire::reply::{ReleasedFragment, decode_response};
@@ -202,21 +203,12 @@ impl Node {
             let what = format!("the connection to node {} was lost", self.index);
             Error::new(Code::Unreachable, what).because(why.to_string())
         };
-        let (mut send, mut recv) = live
-            .connection
-            .open_bi()
-            .await
-            .map_err(|e| Failure::NotSent(lost(&e)))?;
-        send.write_chunk(request)
-            .await
-            .map_err(|e| Failure::Unanswered(lost(&e)))?;
-        send.finish().map_err(|e| Failure::Unanswered(lost(&e)))?;
-        let frame = recv
-            .read_to_end(RESPONSE_BYTES_MAX)
+        let frame = exchange(&live.connection, request, RESPONSE_BYTES_MAX)
             .await
             .map_err(|error| match error {
-                quinn::ReadToEndError::TooLong => Failure::AtFault(Error::at_fault(self.index, Misdeed::NotAnAnswer)),
-                quinn::ReadToEndError::Read(error) => Failure::Unanswered(lost(&error)),
+                NoAnswer::NotSent(_) => Failure::NotSent(lost(&error)),
+                NoAnswer::Sending(_) | NoAnswer::Waiting(_) => Failure::Unanswered(lost(&error)),
+                NoAnswer::TooLong(_) => Failure::AtFault(Error::at_fault(self.index, Misdeed::NotAnAnswer)),
             })?;
         decode_response(frame).map_err(|_| Failure::AtFault(Error::at_fault(self.index, Misdeed::NotAnAnswer)))
     }

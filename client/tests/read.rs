@@ -451,7 +451,7 @@ async fn a_reply_to_another_request_is_refused() {
 
 #[tokio::test]
 async fn every_way_to_send_a_bad_reply_is_named_and_survived() {
-    type Break = fn(&mut common::server::Behaviour);
+    type Break = fn(&mut common::behaviour::Behaviour);
     let cases: [(Break, Misdeed); 5] = [
         (|node| node.forged_signature = true, Misdeed::ReplySignature),
         (|node| node.other_receipt = true, Misdeed::ReplySignature),

@@ -10,7 +10,7 @@
 mod common;
 
 use common::Cluster;
-use common::server::ChangeNews;
+use common::behaviour::ChangeNews;
 use std::sync::Arc;
 use std::time::Duration;
 use symbolon_client::{Change, ChangeKind, Client, Code, PutOptions, Watch};

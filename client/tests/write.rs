@@ -757,3 +757,26 @@ async fn a_batch_keeps_its_order_and_what_fails_in_it_leaves_the_rest_alone() {
 fn each_seeded_bug_is_found_by_its_test_here() {
     symbolon_sabotage::caught_in(file!());
 }
+
+/// Several at once, so that each waits for the windows that the others fill.
+#[tokio::test]
+async fn a_node_that_refuses_a_write_before_it_has_all_of_it_is_heard() {
+    let cluster = Cluster::start(3).await;
+    let client = cluster.client().await;
+    client.put(PATH, b"value", PutOptions::default()).await.unwrap();
+    let refusal = v1::Error {
+        code: Code::UnknownKey as u32,
+        message: "the connection's key belongs to no live principal".to_owned(),
+        ..v1::Error::default()
+    };
+    cluster.all_behave(|node| node.refuses_from = Some((64 * 1024, refusal.clone())));
+    let value = vec![7; 512 * 1024];
+    let writes = (0..8).map(|number| {
+        let (client, value, path) = (&client, &value, format!("prod/large/{number}"));
+        async move { client.put(&path, value, PutOptions::default()).await }
+    });
+    for written in futures::future::join_all(writes).await {
+        let error = written.unwrap_err();
+        assert_eq!(error.code, Code::UnknownKey, "{error}");
+    }
+}

@@ -14,6 +14,7 @@ use std::time::{Duration, Instant};
 use symbolon_consensus::{Call, Transport, TransportError};
 use symbolon_crypto::provider::AwsLc;
 use symbolon_custody::admission::BootId;
+use symbolon_quic::exchange;
 use symbolon_state::check_boot;
 use symbolon_wire::frame::{decode, server_name};
 use symbolon_wire::limits::PEER_ANSWER_BYTES_MAX;
@@ -155,7 +156,7 @@ impl Peers {
             connection.close(6_u32.into(), b"superseded");
             return None;
         }
-        let answer = exchange(&connection, &self.introduction).await.ok()?;
+        let answer = tell(&connection, self.introduction.clone()).await?;
         if let Some(peer_response::Result::Superseded(newer)) = answer.result {
             self.hear(newer);
             return None;
@@ -228,16 +229,16 @@ impl Peers {
     ) -> Result<peer_response::Result, PeerError> {
         let request: Bytes = v1::PeerRequest { kind: Some(kind) }.encode_to_vec().into();
         let connection = self.connection(node).await.ok_or(PeerError::Unreachable(node))?;
-        let answer = tokio::time::timeout(timeout, exchange(&connection, &request)).await;
+        let answer = tokio::time::timeout(timeout, tell(&connection, request)).await;
         match answer {
-            Ok(Ok(answer)) => match answer.result {
+            Ok(Some(answer)) => match answer.result {
                 Some(peer_response::Result::Superseded(newer)) => {
                     self.hear(newer);
                     Err(PeerError::NoAnswer(node))
                 }
                 answer => answer.ok_or(PeerError::NoAnswer(node)),
             },
-            Ok(Err(_)) => Err(PeerError::NoAnswer(node)),
+            Ok(None) => Err(PeerError::NoAnswer(node)),
             Err(_) => {
                 // A node that is down, paused or cut off: what is under way may still come, what follows starts anew.
                 self.forget(node, &connection).await;
@@ -269,16 +270,10 @@ fn shown_by(connection: &Connection) -> Option<Leaf> {
     Leaf::parse(certificates.first()?, clocks::wall_ms() / 1000).ok()
 }
 
-/// One request and its answer on a stream of their own.
-async fn exchange(connection: &Connection, request: &Bytes) -> Result<v1::PeerResponse, std::io::Error> {
-    let (mut send, mut receive) = connection.open_bi().await?;
-    send.write_chunk(request.clone()).await?;
-    send.finish().map_err(std::io::Error::other)?;
-    let answer = receive
-        .read_to_end(PEER_ANSWER_BYTES_MAX)
-        .await
-        .map_err(std::io::Error::other)?;
-    decode(answer.into(), PEER_ANSWER_BYTES_MAX).map_err(std::io::Error::other)
+/// What the other node answers, if it does.
+async fn tell(connection: &Connection, request: Bytes) -> Option<v1::PeerResponse> {
+    let answer = exchange(connection, request, PEER_ANSWER_BYTES_MAX).await.ok()?;
+    decode(answer.into(), PEER_ANSWER_BYTES_MAX).ok()
 }
 
 /// Consensus' frames over the same connections.

@@ -13,6 +13,8 @@ pub const ARROWS: &[(&str, &[&str])] = &[
     ("symbolon-crypto", &["symbolon-sabotage"]),
     ("symbolon-hsm", &["symbolon-crypto"]),
     ("symbolon-wire", &["symbolon-crypto"]),
+    // What clients and nodes do alike on a stream; knows nothing of what is sent.
+    ("symbolon-quic", &[]),
     ("symbolon-policy", &["symbolon-crypto", "symbolon-sabotage"]),
     (
         "symbolon-state",
@@ -50,13 +52,14 @@ pub const ARROWS: &[(&str, &[&str])] = &[
             "symbolon-state",
             "symbolon-policy",
             "symbolon-wire",
+            "symbolon-quic",
             "symbolon-crypto",
             "symbolon-sabotage",
         ],
     ),
     (
         "symbolon-client",
-        &["symbolon-wire", "symbolon-crypto", "symbolon-sabotage"],
+        &["symbolon-wire", "symbolon-quic", "symbolon-crypto", "symbolon-sabotage"],
     ),
     // `symbolon dev` and `symbolon demo` start local clusters.
     (

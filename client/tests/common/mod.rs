@@ -1,12 +1,14 @@
 //! A cluster of fake nodes in this process: real QUIC and TLS, real cryptography (a signed roster, sealed fragments,
 //! signed replies, an audit log), one log in memory, no consensus. Each node can be told to misbehave.
 
+pub mod behaviour;
 pub mod log;
 pub mod server;
 
+use behaviour::Behaviour;
 use bytes::Bytes;
 use log::Log;
-use server::{Behaviour, NodeKeys, serve};
+use server::{NodeKeys, serve};
 use std::net::{Ipv4Addr, UdpSocket};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;

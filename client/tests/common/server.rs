@@ -1,5 +1,6 @@
-//! One fake node: its keys, its QUIC server, its answers, and the ways in which it can be told to misbehave.
+//! One fake node: its keys, its QUIC server, its answers.
 
+use super::behaviour::Behaviour;
 use super::log::{Log, Version};
 use super::signing_key;
 use bytes::Bytes;
@@ -32,14 +33,14 @@ use symbolon_wire::v1::request::Kind;
 use symbolon_wire::v1::response::Result as Answer;
 use symbolon_wire::{Code, Message, v1};
 
+/// Bytes on a connection, and on a stream, that the node has not read.
+const WINDOW: u32 = 64 * 1024;
+
 /// Changes a node's first message.
 pub type ChangeHello = Arc<dyn Fn(&mut v1::Hello) + Send + Sync>;
 
 /// Changes a node's TLS configuration.
 pub type ChangeTls = Arc<dyn Fn(rustls::ServerConfig) -> rustls::ServerConfig + Send + Sync>;
-
-/// Changes what a node tells a watch.
-pub type ChangeNews = Arc<dyn Fn(&mut v1::WatchReply) + Send + Sync>;
 
 /// A node's keys. Whatever differs from the roster makes it an impostor.
 #[derive(Clone)]
@@ -105,77 +106,6 @@ impl NodeKeys {
             boot_counter: self.boot_counter,
         }
     }
-}
-
-/// How a node answers; the default is well.
-#[derive(Clone, Default)]
-pub struct Behaviour {
-    /// Never answers.
-    pub silent: bool,
-    /// Answers so much later.
-    pub delay: Duration,
-    /// Answers every request with this.
-    pub refuse: Option<v1::Error>,
-    /// Sees the log up to here; with `catches_up`, up to `min_index` when that is asked for.
-    pub lag_at: Option<u64>,
-    pub catches_up: bool,
-    /// A fragment of its own invention, properly signed.
-    pub wrong_fragment: bool,
-    /// Another fragment than the one it signed.
-    pub swapped_fragment: bool,
-    /// Another ciphertext than that of the record it signed.
-    pub wrong_body: bool,
-    /// Never gives a body.
-    pub no_body: bool,
-    /// Answers who asks for a body with this.
-    pub refuse_bodies: Option<v1::Error>,
-    /// Signs for this client key and this request hash instead.
-    pub for_client: Option<Hash>,
-    pub for_request: Option<Hash>,
-    /// Signs another chain value at the anchor.
-    pub other_history: bool,
-    /// Signs another record hash under the same version.
-    pub other_record: bool,
-    /// Signs the group with a key that is not its own.
-    pub forged_signature: bool,
-    /// Another audit leaf than the one in its receipt.
-    pub other_receipt: bool,
-    /// Says that it is in another state than asked for.
-    pub ignores_min_index: bool,
-    /// Answers with bytes that are no response.
-    pub garbage: bool,
-    /// Loses the connection instead of answering.
-    pub loses_connection: bool,
-    /// Applies commands, then loses the connection before answering.
-    pub loses_answers: bool,
-    /// Loses the connection before applying anything.
-    pub loses_commands: bool,
-    /// Tells outcomes that are refusals as errors with the log index, as nodes do that refuse at once.
-    pub refuses_as_errors: bool,
-    /// Applies commands, and says that too few nodes have confirmed their fragments.
-    pub never_confirms: bool,
-    /// Applies commands, and says that all have confirmed what another one wrote.
-    pub confirms_another: bool,
-    /// Applies commands, and never answers those that wait for confirmations.
-    pub holds_levels_back: bool,
-    /// Applies commands, and says that what they wrote was gone before nodes had confirmed it.
-    pub gone_unconfirmed: bool,
-    /// What it shows of another node's audit log.
-    pub anchor: Option<v1::AnchorReply>,
-    /// Says of commands that they had this outcome (0: done), without applying them.
-    pub lies_about_writes: Option<u32>,
-    /// Says that secrets have this version as their latest.
-    pub latest: Option<u64>,
-    /// Says that it is this late, ms, and nothing when it is asked how it stands.
-    pub told_ms: Option<u64>,
-    /// Says that it is this late, ms, when it is asked how it stands.
-    pub status_ms: Option<u64>,
-    /// Says that secrets have these settings.
-    pub settings: Option<v1::SecretSettings>,
-    /// Changes what it tells watches.
-    pub news: Option<ChangeNews>,
-    /// Remembers changes after this log index only.
-    pub forgot_until: u64,
 }
 
 /// What the server and the test share.
@@ -264,7 +194,13 @@ pub fn serve(socket: UdpSocket, keys: NodeKeys, roster: Arc<Roster>, log: Arc<Mu
     if let Some(change) = &keys.tls_config {
         tls = change(tls);
     }
-    let quic = quinn::ServerConfig::with_crypto(Arc::new(QuicServerConfig::try_from(tls).unwrap()));
+    let mut quic = quinn::ServerConfig::with_crypto(Arc::new(QuicServerConfig::try_from(tls).unwrap()));
+    // Less than a large value, as a real node has it.
+    let mut transport = quinn::TransportConfig::default();
+    transport
+        .receive_window(WINDOW.into())
+        .stream_receive_window(WINDOW.into());
+    quic.transport_config(Arc::new(transport));
     let runtime = Arc::new(quinn::TokioRuntime);
     let wire = Arc::new(Wire {
         socket: runtime.wrap_udp_socket(socket).unwrap(),
@@ -330,10 +266,10 @@ impl Shared {
         self: Arc<Self>,
         connection: quinn::Connection,
         mut send: quinn::SendStream,
-        mut recv: quinn::RecvStream,
+        recv: quinn::RecvStream,
         client_key: Hash,
     ) {
-        let Ok(bytes) = recv.read_to_end(REQUEST_BYTES_MAX).await else {
+        let Some(bytes) = self.request(&mut send, recv).await else {
             return;
         };
         let behaviour = self.behaviour.lock().unwrap().clone();
@@ -369,6 +305,27 @@ impl Shared {
             let _ = send.finish();
             let _ = send.stopped().await;
         }
+    }
+
+    /// All of a request; `None` if it does not come, or is refused before.
+    async fn request(&self, send: &mut quinn::SendStream, mut recv: quinn::RecvStream) -> Option<Vec<u8>> {
+        let refuses_from = self.behaviour.lock().unwrap().refuses_from.clone();
+        let mut bytes = Vec::new();
+        while let Some(chunk) = recv.read_chunk(REQUEST_BYTES_MAX, true).await.ok()? {
+            bytes.extend_from_slice(&chunk.bytes);
+            if let Some((from, refusal)) = &refuses_from
+                && bytes.len() >= *from
+            {
+                drop(recv);
+                let result = Some(Answer::Error(refusal.clone()));
+                let frame = encode_response(&v1::Response { result }, None);
+                send.write_all(frame.as_ref()).await.ok()?;
+                send.finish().ok()?;
+                send.stopped().await.ok()?;
+                return None;
+            }
+        }
+        (bytes.len() <= REQUEST_BYTES_MAX).then_some(bytes)
     }
 
     /// `None`: the connection is lost instead.
