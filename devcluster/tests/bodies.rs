@@ -5,6 +5,7 @@ mod common;
 
 use common::flooding::{IN_TIME, Memory, ask, endpoint, enter, first_node, quic, served};
 use common::{Running, known, lossy, running, stranger};
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -194,6 +195,55 @@ async fn deep_messages_are_refused_again_and_again_in_bounded_memory() {
     }
     let growth = memory.growth_kib(&mut run);
     println!("node 1: {} KiB before, {growth} KiB more at most", memory.before_kib);
+    assert!(growth < REFUSED_KIB_MAX, "{growth} KiB more than before");
+    still_serves(&run).await;
+}
+
+/// Requests that an agent leaves without their last byte at once, on one connection: a quarter of a GiB.
+const ENDLESS: usize = 250;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn requests_that_an_agent_never_ends_are_refused_beyond_what_its_connection_may_hold_and_others_are_served() {
+    let mut run = running().await;
+    run.writer.put("prod/key", b"x", PutOptions::default()).await.unwrap();
+    let (memory, node) = (Memory::of(&mut run, 1), first_node(&run));
+    let own = endpoint("127.0.0.1:0");
+    let connection = enter(&own, quic(&run, known(&run, "writer")), node).await.unwrap();
+    let most = bytes::Bytes::from_static(&[0x0a; REQUEST_BYTES_MAX - 1]);
+    let mut asking = JoinSet::new();
+    for _ in 0..ENDLESS {
+        let (connection, most) = (connection.clone(), most.clone());
+        asking.spawn(async move {
+            let (mut send, mut receive) = connection.open_bi().await.unwrap();
+            let mut answer = pin!(receive.read_to_end(1 << 20));
+            // The node may refuse it before it has everything.
+            let frame = tokio::select! {
+                biased;
+                _ = send.write_chunk(most) => answer.await,
+                early = &mut answer => early,
+            };
+            let frame = frame.unwrap();
+            refusal(symbolon_wire::reply::decode_response(frame).unwrap().0.result)
+        });
+    }
+    let (mut beyond, mut late, mut reads) = (0, 0, tokio::time::interval(Duration::from_millis(200)));
+    while !asking.is_empty() {
+        tokio::select! {
+            Some(refused) = asking.join_next() => match refused.unwrap() {
+                (code, _) if code == Code::Overloaded as u32 => beyond += 1,
+                (code, _) if code == Code::Timeout as u32 => late += 1,
+                (code, message) => panic!("SY{code:04}: {message}"),
+            },
+            _ = reads.tick() => still_serves(&run).await,
+        }
+    }
+    let growth = memory.growth_kib(&mut run);
+    println!(
+        "{beyond} refused at once, {late} after a while; node 1: {} KiB before, {growth} KiB more at most",
+        memory.before_kib
+    );
+    assert!(late > 0, "what fits is waited for");
+    assert!(beyond > ENDLESS / 2, "a flood that is not one: {beyond} refused");
     assert!(growth < REFUSED_KIB_MAX, "{growth} KiB more than before");
     still_serves(&run).await;
 }

@@ -142,6 +142,22 @@ pub(crate) struct LargeReply {
 #[derive(Debug, Clone)]
 pub(crate) struct Budgets(Vec<Arc<Semaphore>>);
 
+impl Budgets {
+    /// Adds so many bytes to what a message holds.
+    fn take(&self, bytes: usize, held: &mut Vec<OwnedSemaphorePermit>) -> Result<(), NotArrived> {
+        let permits = u32::try_from(bytes).map_err(|_| NotArrived::TooLarge)?;
+        for (place, budget) in self.0.iter().enumerate() {
+            let permit = Arc::clone(budget).try_acquire_many_owned(permits);
+            let permit = permit.map_err(|_| NotArrived::Full)?;
+            match held.get_mut(place) {
+                Some(held) => held.merge(permit),
+                None => held.push(permit),
+            }
+        }
+        Ok(())
+    }
+}
+
 /// Reads a stream to its end.
 pub(crate) async fn whole(
     receive: &mut RecvStream,
@@ -153,7 +169,7 @@ pub(crate) async fn whole(
 }
 
 async fn read(receive: &mut RecvStream, bytes_max: usize, budgets: &Budgets) -> Result<Arrived, NotArrived> {
-    let (mut bytes, mut held) = (Vec::new(), Vec::<OwnedSemaphorePermit>::new());
+    let (mut bytes, mut held) = (Vec::new(), Vec::new());
     // Copied, because a chunk of one byte may keep a whole batch of datagrams alive.
     while let Some(chunk) = receive
         .read_chunk(bytes_max + 1, true)
@@ -164,15 +180,7 @@ async fn read(receive: &mut RecvStream, bytes_max: usize, budgets: &Budgets) -> 
         if bytes.len() + length > bytes_max {
             return Err(NotArrived::TooLarge);
         }
-        let permits = u32::try_from(length).map_err(|_| NotArrived::TooLarge)?;
-        for (place, budget) in budgets.0.iter().enumerate() {
-            let permit = Arc::clone(budget).try_acquire_many_owned(permits);
-            let permit = permit.map_err(|_| NotArrived::Full)?;
-            match held.get_mut(place) {
-                Some(held) => held.merge(permit),
-                None => held.push(permit),
-            }
-        }
+        budgets.take(length, &mut held)?;
         bytes.extend_from_slice(&chunk.bytes);
     }
     Ok(Arrived {
@@ -185,20 +193,62 @@ async fn read(receive: &mut RecvStream, bytes_max: usize, budgets: &Budgets) -> 
 mod tests {
     use super::*;
     use symbolon_crypto::limits::CIPHERTEXT_BYTES_MAX;
+    use symbolon_wire::limits::REQUEST_BYTES_MAX;
 
     // A reply of the largest value fits, on one connection and on all.
     const _: () = assert!(CIPHERTEXT_BYTES_MAX < LARGE_CLIENT_BYTES && LARGE_CLIENT_BYTES < LARGE_BYTES);
     // So does a request, and what strangers may send at once is what it was when values had 64 KiB.
-    const _: () =
-        assert!(symbolon_wire::limits::REQUEST_BYTES_MAX < CLIENT_BYTES && STRANGERS_BYTES == 8 * 1024 * 1024);
+    const _: () = assert!(REQUEST_BYTES_MAX < CLIENT_BYTES && STRANGERS_BYTES == 8 * 1024 * 1024);
 
     fn intake() -> Intake {
         Intake {
             strangers: Arc::new(Semaphore::new(1)),
-            clients: Arc::new(Semaphore::new(1)),
+            clients: Arc::new(Semaphore::new(CLIENTS_BYTES)),
             peers: BTreeMap::new(),
             large: Arc::new(Semaphore::new(LARGE_BYTES)),
         }
+    }
+
+    /// How many bytes of requests that never end a connection may send, in chunks as they come from the network.
+    fn endless(budgets: &Budgets, held: &mut Vec<OwnedSemaphorePermit>) -> usize {
+        const CHUNK: usize = 1024;
+        let mut sent = 0;
+        while budgets.take(CHUNK, held).is_ok() {
+            sent += CHUNK;
+            assert!(sent <= 2 * CLIENTS_BYTES, "a connection may send any number of bytes");
+        }
+        sent
+    }
+
+    #[test]
+    fn requests_that_never_end_bound_their_connection_alone() {
+        let (intake, slow, other) = (intake(), Room::new(), Room::new());
+        let (mut first, mut second) = (Vec::new(), Vec::new());
+        let budgets = intake.of_client(&slow);
+        assert_eq!(endless(&budgets, &mut first), CLIENT_BYTES);
+        assert_eq!(
+            budgets.take(1, &mut second),
+            Err(NotArrived::Full),
+            "in another request"
+        );
+        assert_eq!(
+            intake.of_client(&other).take(REQUEST_BYTES_MAX, &mut Vec::new()),
+            Ok(())
+        );
+        drop(first);
+        assert_eq!(budgets.take(REQUEST_BYTES_MAX, &mut second), Ok(()), "room comes back");
+    }
+
+    #[test]
+    fn requests_that_never_end_are_bounded_for_all_connections_together() {
+        let intake = intake();
+        let rooms: Vec<Room> = (0..100).map(|_| Room::new()).collect();
+        let mut held: Vec<_> = rooms.iter().map(|_| Vec::new()).collect();
+        let sent = rooms
+            .iter()
+            .zip(&mut held)
+            .map(|(room, held)| endless(&intake.of_client(room), held));
+        assert_eq!(sent.sum::<usize>(), CLIENTS_BYTES);
     }
 
     #[tokio::test(start_paused = true)]
