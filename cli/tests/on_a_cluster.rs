@@ -247,7 +247,8 @@ fn without_a_quorum(world: &World) {
         (&["get", "prod/db/password"], &[6]),
         (&["status"], &[6]),
         (&["list", "prod"], &[6]),
-        (&["audit", "tail"], &[0]),
+        // Unless the last entry came without word that it is committed: it may be that whoever asks has lost the right.
+        (&["audit", "tail"], &[0, 6]),
         // It may have been proposed, or nobody was found who could.
         (&["put", "prod/db/late", "@value"], &[6, 11]),
         (&["delete", "prod/db/password", "--versions", "2"], &[6, 11]),
@@ -256,7 +257,10 @@ fn without_a_quorum(world: &World) {
         let since = Instant::now();
         let output = world.run(&[&["--timeout", "5s"], verb].concat());
         let (took, code) = (since.elapsed(), output.status.code().unwrap());
-        assert!(codes.contains(&code), "{verb:?}: {code}: {}", text(&output.stderr));
+        let told = text(&output.stderr);
+        assert!(codes.contains(&code), "{verb:?}: {code}: {told}");
+        let tails = verb == ["audit", "tail"];
+        assert!(!tails || code == 0 || told.contains("error[SY0504]"), "{told}");
         // Without the deadline some take 30 s; a busy machine takes seconds to start a process.
         assert!(took < Duration::from_secs(15), "{verb:?} took {took:?} of 5 s");
     }
