@@ -3,7 +3,7 @@
 
 mod common;
 
-use common::flooding::{IN_TIME, Memory, ask, endpoint, enter, first_node, quic, served};
+use common::flooding::{IN_TIME, Memory, ask, endpoint, enter, first_node, gets_in, quic};
 use common::{Running, known, lossy, running, stranger};
 use std::pin::pin;
 use std::sync::Arc;
@@ -36,7 +36,7 @@ async fn still_serves(run: &Running) {
     let opened = run.reader.get("prod/key", None, "").await.unwrap();
     assert_eq!(opened.value.expose(), b"x");
     let agent = quic(run, known(run, "reader"));
-    served(&endpoint("127.0.0.1:0"), agent, first_node(run)).await.unwrap();
+    gets_in(run, &endpoint("127.0.0.1:0"), &agent).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

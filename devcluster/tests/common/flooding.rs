@@ -5,7 +5,7 @@ use prost::Message;
 use quinn::crypto::rustls::QuicClientConfig;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use symbolon_client::v1;
 use symbolon_wire::frame::{ALPN_CLIENT, server_name};
 use symbolon_wire::reply::decode_response;
@@ -70,6 +70,20 @@ pub async fn served(endpoint: &quinn::Endpoint, config: quinn::ClientConfig, to:
         Ok(Some(response::Result::Status(_))) => Ok(()),
         other => Err(format!("no status: {other:?}")),
     }
+}
+
+/// Lets an agent try until it is served, and tells how often it was not: its packets may be lost among the others, and
+/// what proves its address grows old meanwhile.
+pub async fn gets_in(run: &Running, endpoint: &quinn::Endpoint, config: &quinn::ClientConfig) -> usize {
+    let (asked, mut again) = (Instant::now(), 0);
+    while let Err(why) = served(endpoint, config.clone(), first_node(run)).await {
+        // It is never taken for a stranger.
+        assert!(!why.contains("nobody has registered"), "{why}");
+        println!("after {:.1} s: {why}", asked.elapsed().as_secs_f64());
+        again += 1;
+        assert!(asked.elapsed() < 2 * IN_TIME, "an agent was kept out\n{}", run.logs());
+    }
+    again
 }
 
 /// What a node's process has in memory, against before.
