@@ -81,7 +81,7 @@ impl NodeConfig {
             address: ports.quic,
             region: format!("local-{node}"),
             genesis: paths.genesis(),
-            audit: "durable",
+            audit: spec.audit,
             development: true,
             snapshot_entries: spec.snapshot_entries,
             snapshot_mib: spec.snapshot_mib,

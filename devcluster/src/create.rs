@@ -37,6 +37,8 @@ pub struct Spec {
     pub signatures_needed: u16,
     /// Their root of trust.
     pub token: TokenKind,
+    /// When nodes release: `"durable"`, after the audit record is synced, or `"buffered"`, once it is written.
+    pub audit: &'static str,
     /// Log level of the nodes.
     pub log_level: &'static str,
     /// Log entries between two snapshots; `None`: the nodes' default.
@@ -52,6 +54,7 @@ impl Default for Spec {
             operators: 1,
             signatures_needed: 1,
             token: TokenKind::SoftHsm,
+            audit: "durable",
             log_level: "info",
             snapshot_entries: None,
             snapshot_mib: None,

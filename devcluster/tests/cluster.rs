@@ -4,12 +4,15 @@
 mod common;
 
 use common::writers::{self, Writers};
-use common::{running, shared, until};
-use std::collections::BTreeSet;
+use common::{decided, running, running_as, shared, until};
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
-use symbolon_client::PutOptions;
+use symbolon_client::{AuditRange, Client, PutOptions, Receipt};
+use symbolon_crypto::Hash;
+use symbolon_crypto::merkle::leaf_hash;
+use symbolon_devcluster::Spec;
 use symbolon_wire::Code;
 use symbolon_wire::v1;
 
@@ -280,6 +283,70 @@ async fn kill_9_under_load_loses_no_acknowledged_write_and_every_audit_log_verif
         run.logs()
     );
     run.audit_logs_verify().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn with_buffered_audit_kill_9_under_load_loses_no_record_of_what_was_released() {
+    let mut run = running_as(Spec {
+        audit: "buffered",
+        ..Spec::default()
+    })
+    .await;
+    run.writer.put("prod/key", b"x", PutOptions::default()).await.unwrap();
+    let mut recorded = Vec::new();
+    for victim in [1, 2, 3, 1, 2, 3] {
+        let stop = Arc::new(AtomicBool::new(false));
+        let readers: Vec<_> = (0..32)
+            .map(|_| tokio::spawn(receipts(shared(&run.reader), Arc::clone(&stop))))
+            .collect();
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        run.cluster.kill(victim).unwrap();
+        stop.store(true, Ordering::Relaxed);
+        for reader in readers {
+            recorded.extend(reader.await.unwrap());
+        }
+        run.cluster.start(victim).unwrap();
+        run.cluster.wait_ready(SOON).await.unwrap();
+    }
+    for node in run.cluster.nodes() {
+        let of_node: Vec<_> = recorded.iter().filter(|receipt| receipt.node == node).collect();
+        let last = of_node.iter().map(|receipt| receipt.audit_index).max();
+        let log = leaves(&run.operator, node, last.expect("it released something")).await;
+        let lost = of_node
+            .iter()
+            .filter(|receipt| log.get(&receipt.audit_index).copied() != receipt.audit_leaf)
+            .count();
+        assert_eq!(lost, 0, "node {node} lost {lost} of {} records", of_node.len());
+    }
+    run.audit_logs_verify().await;
+}
+
+/// Reads until told to stop; what nodes signed for.
+async fn receipts(reader: Arc<Client>, stop: Arc<AtomicBool>) -> Vec<Receipt> {
+    let mut receipts = Vec::new();
+    while !stop.load(Ordering::Relaxed) {
+        // While a node is being killed a read may fail; it has no receipt then.
+        if let Ok(opened) = reader.get("prod/key", None, "").await {
+            receipts.extend(opened.receipts);
+        }
+    }
+    receipts
+}
+
+/// The hashes of a node's audit log up to the leaf `last`, as far as there are any.
+async fn leaves(operator: &Client, node: u16, last: u64) -> BTreeMap<u64, Hash> {
+    let (mut hashes, mut next) = (BTreeMap::new(), 0);
+    while next <= last {
+        let (index, limit) = (next, u32::MAX);
+        let page = decided(|| operator.audit(node, AuditRange::From { index, limit })).await;
+        let page = page.unwrap();
+        if page.leaves.is_empty() {
+            break;
+        }
+        hashes.extend((next..).zip(page.leaves.iter().map(|leaf| leaf_hash(leaf))));
+        next += page.leaves.len() as u64;
+    }
+    hashes
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -4,6 +4,9 @@ use crate::archive::Archive;
 use crate::config::AuditMode;
 use crate::member::Boot;
 use bytes::Bytes;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 use symbolon_crypto::Hash;
 use symbolon_crypto::checkpoint::{BadCheckpoint, Checkpoint};
 use symbolon_crypto::witness::TreeHead;
@@ -11,10 +14,15 @@ use symbolon_custody::gate::{AuditFailed, AuditLog};
 use symbolon_store::{AuditFault, SavedCheckpoint, StoreFault};
 use symbolon_wire::audit::origin;
 
+/// Until when what was written without waiting for the disk is durable: the records that a power failure may take.
+const SYNC_WITHIN: Duration = Duration::from_millis(50);
+
 /// The audit log of one node.
 pub(crate) struct NodeAudit {
     log: symbolon_store::AuditLog,
     mode: AuditMode,
+    /// A sync is on its way that covers all that is written until it begins.
+    sync_awaited: Arc<AtomicBool>,
     archive: Option<Archive>,
 }
 
@@ -43,7 +51,12 @@ pub(crate) enum CheckpointError {
 impl NodeAudit {
     /// Over an open log.
     pub(crate) fn new(log: symbolon_store::AuditLog, mode: AuditMode, archive: Option<Archive>) -> Self {
-        Self { log, mode, archive }
+        Self {
+            log,
+            mode,
+            sync_awaited: Arc::default(),
+            archive,
+        }
     }
 
     /// Where old entries go.
@@ -153,6 +166,22 @@ impl NodeAudit {
         Ok(hashes(&self.log.inclusion(index, size)?))
     }
 
+    /// Makes durable what was written, and what will have been until then, by one sync.
+    fn sync_soon(&self) {
+        if self.sync_awaited.swap(true, Ordering::AcqRel) {
+            return;
+        }
+        let (log, awaited) = (self.log.clone(), Arc::clone(&self.sync_awaited));
+        tokio::spawn(async move {
+            tokio::time::sleep(SYNC_WITHIN).await;
+            // Before the sync: what is written from here on needs another.
+            awaited.store(false, Ordering::Release);
+            if let Err(fault) = log.sync().await {
+                tracing::error!(%fault, "the audit log takes no more records");
+            }
+        });
+    }
+
     /// Keeps a note with t cosignatures.
     pub(crate) async fn save_cosigned(&self, head: TreeHead, note: Bytes) -> Result<(), AuditFault> {
         let TreeHead { size, root } = head;
@@ -188,13 +217,18 @@ impl AuditLog for NodeAudit {
             return Ok(self.log.size());
         }
         let leaves: Vec<Vec<u8>> = leaves.into_iter().map(|leaf| leaf.to_vec()).collect();
-        let appended = self.log.append(&leaves).map_err(failed)?;
-        let first = appended.first;
         match self.mode {
-            AuditMode::Durable => appended.durable().await.map_err(failed)?,
-            // The operator chose to lose the last records in a power failure rather than to wait for the disk.
-            AuditMode::Buffered => drop(appended),
+            AuditMode::Durable => {
+                let appended = self.log.append(&leaves).map_err(failed)?;
+                let first = appended.first;
+                appended.durable().await.map_err(failed)?;
+                Ok(first)
+            }
+            AuditMode::Buffered => {
+                let first = self.log.write(&leaves).map_err(failed)?;
+                self.sync_soon();
+                Ok(first)
+            }
         }
-        Ok(first)
     }
 }

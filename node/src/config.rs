@@ -117,7 +117,7 @@ pub(crate) enum AuditMode {
     /// After its audit record is synced.
     #[default]
     Durable,
-    /// After its audit record is written; a power failure may lose the last records.
+    /// Once its audit record is written; a power failure may lose the last records.
     Buffered,
 }
 

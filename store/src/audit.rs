@@ -3,7 +3,8 @@
 //! On disk are the leaves and the full tiles. The right edge of the tree is kept in memory and computed again when the
 //! log is opened, from at most 255 leaves and 255 tiles a level, so an append writes little more than its leaves.
 //! Old leaves may be forgotten: their tiles stay, and with them every root and every proof.
-//! Appends go through the store's sync queue: a group of them costs one sync, shared with the Raft log.
+//! Appends go through the store's sync queue: a group of them costs one sync, shared with the Raft log. Who does not wait
+//! for the disk writes past the queue and syncs now and then.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -131,6 +132,14 @@ struct Tree {
     unwritten: BTreeMap<TilePlace, Vec<Hash>>,
     /// An append failed: what follows it would be on disk without it.
     failed: bool,
+}
+
+/// What leaves add.
+struct Grown {
+    first: u64,
+    size: u64,
+    ops: Vec<Op>,
+    full: Vec<TilePlace>,
 }
 
 impl std::fmt::Debug for AuditLog {
@@ -306,38 +315,92 @@ impl AuditLog {
     /// [`StoreFault::DiskFull`] if there is no room; the log stays usable. [`StoreFault::TooLarge`] for a leaf beyond
     /// [`LEAF_BYTES_MAX`]. [`StoreFault::Stopped`] after a failed append.
     pub fn append(&self, leaves: &[Vec<u8>]) -> Result<Appended, StoreFault> {
-        let store = &self.shared.store;
-        store.writable(Taking::New)?;
-        if let Some(large) = leaves.iter().find(|leaf| leaf.len() > LEAF_BYTES_MAX) {
-            return Err(StoreFault::TooLarge {
+        self.takes(leaves)?;
+        let _in_order = lock(&self.shared.order);
+        let Grown { first, size, ops, full } = self.grow(leaves)?;
+        let (sender, durable) = oneshot::channel();
+        self.land(ops, size, full, sender);
+        Ok(Appended { first, size, durable })
+    }
+
+    /// Writes leaves, in order, and returns the index of the first. They outlive this process, and a power failure once
+    /// [`AuditLog::sync`] has made them part of the log. A log takes leaves in this way or by [`AuditLog::append`], whose
+    /// queue this one overtakes.
+    ///
+    /// # Errors
+    /// As [`AuditLog::append`].
+    pub fn write(&self, leaves: &[Vec<u8>]) -> Result<u64, StoreFault> {
+        self.takes(leaves)?;
+        let _in_order = lock(&self.shared.order);
+        let Grown { first, ops, full, .. } = self.grow(leaves)?;
+        let written = self.shared.store.engine.write(ops);
+        let mut tree = lock(&self.shared.tree);
+        tree.failed |= written.is_err();
+        written?;
+        for tile in &full {
+            tree.unwritten.remove(tile);
+        }
+        Ok(first)
+    }
+
+    /// Makes durable what [`AuditLog::write`] has written.
+    ///
+    /// # Errors
+    /// [`StoreFault`]; the log takes no more leaves until it is opened again.
+    pub async fn sync(&self) -> Result<(), StoreFault> {
+        let (sender, durable) = oneshot::channel();
+        {
+            // What is being written now is not counted before it is.
+            let _in_order = lock(&self.shared.order);
+            let size = {
+                let tree = lock(&self.shared.tree);
+                // What could not be written is in the tree and not on the disk.
+                if tree.failed {
+                    return Err(StoreFault::Stopped);
+                }
+                tree.size
+            };
+            self.land(Vec::new(), size, Vec::new(), sender);
+        }
+        durable.await.unwrap_or(Err(StoreFault::Stopped))
+    }
+
+    fn takes(&self, leaves: &[Vec<u8>]) -> Result<(), StoreFault> {
+        self.shared.store.writable(Taking::New)?;
+        match leaves.iter().find(|leaf| leaf.len() > LEAF_BYTES_MAX) {
+            Some(large) => Err(StoreFault::TooLarge {
                 what: "audit leaf",
                 bytes: large.len(),
                 bytes_max: LEAF_BYTES_MAX,
-            });
+            }),
+            None => Ok(()),
         }
-        let (sender, durable) = oneshot::channel();
-        let _in_order = lock(&self.shared.order);
-        let (first, size, ops, full) = {
-            let mut tree = lock(&self.shared.tree);
-            if tree.failed {
-                return Err(StoreFault::Stopped);
-            }
-            let first = tree.size;
-            let prepared = self.prepare(&mut tree, leaves);
-            tree.failed = prepared.is_err();
-            let (ops, full) = prepared?;
-            (first, tree.size, ops, full)
-        };
+    }
+
+    fn grow(&self, leaves: &[Vec<u8>]) -> Result<Grown, StoreFault> {
+        let mut tree = lock(&self.shared.tree);
+        if tree.failed {
+            return Err(StoreFault::Stopped);
+        }
+        let first = tree.size;
+        let prepared = self.prepare(&mut tree, leaves);
+        tree.failed = prepared.is_err();
+        let (ops, full) = prepared?;
+        let size = tree.size;
+        Ok(Grown { first, size, ops, full })
+    }
+
+    /// Queues what makes the log `size` leaves long, and tells once that is durable.
+    fn land(&self, ops: Vec<Op>, size: u64, full: Vec<TilePlace>, durable: oneshot::Sender<Result<(), StoreFault>>) {
         let shared = Arc::clone(&self.shared);
         let done = Box::new(move |result: Result<(), StoreFault>| {
             let result = shared.landed(size, &full, result);
             // Before anybody hears of it: who waits may close the store next, and open it again.
             drop(shared);
             // Whoever appended may have given up; the leaves count all the same.
-            let _ = sender.send(result);
+            let _ = durable.send(result);
         });
-        store.engine.submit(ops, Durability::Synced, done);
-        Ok(Appended { first, size, durable })
+        self.shared.store.engine.submit(ops, Durability::Synced, done);
     }
 
     fn prepare(&self, tree: &mut Tree, leaves: &[Vec<u8>]) -> Result<(Vec<Op>, Vec<TilePlace>), StoreFault> {

@@ -200,6 +200,38 @@ async fn leaves_that_were_not_synced_are_not_in_the_log_after_a_crash() {
 }
 
 #[tokio::test]
+async fn what_is_written_without_waiting_is_in_the_log_from_the_sync_on() {
+    let disk = MemoryDisk::new();
+    let log = open_in_memory(&disk, 1).audit().unwrap();
+    // Over the end of two tiles, whose hashes are read before they are synced.
+    for n in 0..600 {
+        assert_eq!(log.write(&[leaf(n)]).unwrap(), n);
+    }
+    assert_eq!(log.size(), 0, "not durable yet");
+    assert_eq!(log.root(1), Err(AuditFault::BeyondEnd { size: 0 }));
+    log.sync().await.unwrap();
+    assert_eq!(log.root(600).unwrap(), tree(600).root());
+    assert_eq!(log.write(&[leaf(600)]).unwrap(), 600);
+    disk.crash();
+    assert_eq!(log.write(&[leaf(601)]), Err(StoreFault::Stopped));
+    let log = open_in_memory(&disk, 1).audit().unwrap();
+    assert_eq!(log.verify().unwrap(), tree(600).root());
+    assert_eq!(log.write(&[leaf(600)]).unwrap(), 600);
+}
+
+#[tokio::test]
+async fn after_a_failed_sync_nothing_is_written_either() {
+    let disk = MemoryDisk::new();
+    let log = open_in_memory(&disk, 1).audit().unwrap();
+    log.write(&[leaf(0)]).unwrap();
+    disk.set_syncs_fail(true);
+    assert!(matches!(log.sync().await, Err(StoreFault::Io { .. })));
+    disk.set_syncs_fail(false);
+    assert_eq!(log.write(&[leaf(1)]), Err(StoreFault::Stopped));
+    assert_eq!(log.size(), 0);
+}
+
+#[tokio::test]
 async fn a_failed_sync_stops_the_log_and_says_so() {
     let disk = MemoryDisk::new();
     let log = open_in_memory(&disk, 1).audit().unwrap();
@@ -218,6 +250,7 @@ async fn a_full_disk_refuses_leaves_and_takes_them_again() {
     append(&log, 0, 2).await;
     disk.set_reserve_used(true);
     assert!(matches!(log.append(&[leaf(2)]), Err(StoreFault::DiskFull { .. })));
+    assert!(matches!(log.write(&[leaf(2)]), Err(StoreFault::DiskFull { .. })));
     disk.set_reserve_used(false);
     append(&log, 2, 1).await;
 }
@@ -266,7 +299,13 @@ async fn on_rocksdb_groups_of_appends_share_syncs_and_survive() {
     assert!(syncs < 500, "1,000 appends took {syncs} syncs");
     assert_eq!(log.root(1000).unwrap(), tree(1000).root());
     assert!(log.disk_bytes().unwrap() > 0);
+    let before = store.syncs();
+    for n in 1000..1100 {
+        log.write(&[leaf(n)]).unwrap();
+    }
+    log.sync().await.unwrap();
+    assert_eq!(store.syncs() - before, 1, "a hundred writes that nobody waits for");
     drop((log, store));
     let store = open(directory.path(), 1);
-    assert_eq!(store.audit().unwrap().verify().unwrap(), tree(1000).root());
+    assert_eq!(store.audit().unwrap().verify().unwrap(), tree(1100).root());
 }
