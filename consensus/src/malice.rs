@@ -12,7 +12,7 @@ use symbolon_sabotage::Bug;
 use crate::frame::{AppendReply, Reply, Request};
 use crate::sync::lock;
 use crate::transport::{Call, Transport};
-use crate::types::{Entry, EntryPayload, Membership, Payload, StoredMembership, Vote};
+use crate::types::{Entry, EntryPayload, Membership, Payload, StoredMembership, Vote, term_of};
 
 /// What it lies about. The entries are those that it sends as leader; its own log keeps the true ones.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -186,12 +186,14 @@ impl Lies {
 
     fn tell(&self, lie: Lie, to: u64, request: &mut Request) -> bool {
         match (lie, request) {
-            (Lie::Forge, Request::Append { entries, .. }) => each_payload(entries, forged),
-            (Lie::Fork { victim }, Request::Append { entries, .. }) if victim == to => each_payload(entries, forged),
-            (Lie::Drop, Request::Append { entries, .. }) => each_payload(entries, |_| EntryPayload::Blank),
-            (Lie::Replay, Request::Append { entries, .. }) => {
+            (Lie::Forge, Request::Append { vote, entries, .. }) => each_payload(vote, entries, forged),
+            (Lie::Fork { victim }, Request::Append { vote, entries, .. }) if victim == to => {
+                each_payload(vote, entries, forged)
+            }
+            (Lie::Drop, Request::Append { vote, entries, .. }) => each_payload(vote, entries, |_| EntryPayload::Blank),
+            (Lie::Replay, Request::Append { vote, entries, .. }) => {
                 let mut earlier = lock(&self.0.earlier);
-                each_payload(entries, |payload| {
+                each_payload(vote, entries, |payload| {
                     let instead = earlier.clone().unwrap_or_else(|| payload.clone());
                     earlier.get_or_insert_with(|| payload.clone());
                     EntryPayload::Normal(instead)
@@ -212,8 +214,8 @@ impl Lies {
                 meta.incarnation += 1;
                 true
             }
-            (Lie::Alone { member }, Request::Append { entries, .. }) => {
-                each_payload(entries, |_| EntryPayload::Membership(alone(member)))
+            (Lie::Alone { member }, Request::Append { vote, entries, .. }) => {
+                each_payload(vote, entries, |_| EntryPayload::Membership(alone(member)))
             }
             (Lie::SnapshotAlone { member }, Request::Offer { meta, .. }) => {
                 meta.membership = StoredMembership::new(*meta.membership.log_id(), alone(member));
@@ -235,10 +237,14 @@ fn alone(member: u64) -> Membership {
     Membership::new_with_defaults(vec![BTreeSet::from([member])], [])
 }
 
-/// Bends every application payload; whether there was one.
-fn each_payload(entries: &mut [Entry], mut bend: impl FnMut(&Payload) -> EntryPayload) -> bool {
+/// Bends every application payload that the leader of `vote` proposed itself; whether there was one. What an earlier leader
+/// proposed one of the others may have as it was, and who is told otherwise differs from that one, not from this leader alone.
+fn each_payload(vote: &Vote, entries: &mut [Entry], mut bend: impl FnMut(&Payload) -> EntryPayload) -> bool {
     let mut bent = false;
     for entry in entries {
+        if term_of(&entry.log_id) != vote.leader_id.term {
+            continue;
+        }
         if let EntryPayload::Normal(payload) = &entry.payload {
             entry.payload = bend(payload);
             bent = true;
